@@ -1,0 +1,99 @@
+"""ResNet-like networks by name: every ResNet of torchvision, and a small one made of torchvision's own blocks.
+
+All of them have torchvision's plain state-dict keys, end in ``layer4`` -> mean -> ``fc``, and so give non-negative maps
+(the last ReLU of ``layer4``), penultimate features ``phi`` (the mean of the maps) and a linear head.
+"""
+
+from collections import OrderedDict
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import models.torchvision_ops  # noqa: F401  isort: skip  (before torchvision, see there)
+import torch
+from torch import nn
+from torchvision.models import get_model_builder, list_models
+from torchvision.models.resnet import BasicBlock, ResNet
+
+from models.errors import ArchitectureError
+
+TORCHVISION_ARGUMENTS = frozenset({"groups", "width_per_group", "replace_stride_with_dilation"})
+"""What a torchvision ResNet may be built with, by name (never ``weights``: that would download)."""
+
+
+class SmallResNet(ResNet):
+    """A ResNet for small pictures: torchvision's basic blocks, a 3 x 3 stem, no max-pooling.
+
+    blocks: residual blocks in each of the four layers.
+    widths: channels of each layer; ``widths[3]`` is the number D of penultimate features.
+    strides: stride of the first block of each layer.
+    stem_stride: stride of the first convolution. Pictures of side s give maps of side
+    ``s / (stem_stride * product(strides))``.
+    """
+
+    def __init__(
+        self,
+        num_classes: int,
+        blocks: Sequence[int] = (1, 1, 1, 1),
+        widths: Sequence[int] = (32, 64, 128, 256),
+        strides: Sequence[int] = (1, 2, 2, 2),
+        stem_stride: int = 1,
+    ) -> None:
+        for name, values in (("blocks", blocks), ("widths", widths), ("strides", strides)):
+            if len(values) != 4 or any(not isinstance(value, int) or value < 1 for value in values):
+                raise ArchitectureError(f"small_resnet: {name} must be four positive integers, not {values!r}")
+        if not isinstance(stem_stride, int) or stem_stride < 1:
+            raise ArchitectureError(f"small_resnet: stem_stride must be a positive integer, not {stem_stride!r}")
+        super().__init__(BasicBlock, [1, 1, 1, 1], num_classes=num_classes)
+        self.inplanes = widths[0]
+        self.conv1 = nn.Conv2d(3, widths[0], kernel_size=3, stride=stem_stride, padding=1, bias=False)
+        self.bn1 = nn.BatchNorm2d(widths[0])
+        self.maxpool = nn.Identity()
+        for index, (count, width, stride) in enumerate(zip(blocks, widths, strides, strict=True), start=1):
+            setattr(self, f"layer{index}", self._make_layer(BasicBlock, width, count, stride=stride))
+        self.fc = nn.Linear(widths[3], num_classes)
+        for module in self.modules():
+            if isinstance(module, nn.Conv2d):
+                nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+
+
+def names() -> list[str]:
+    """All architectures that ``build`` knows, in alphabetical order."""
+    resnets = (name for name in list_models() if get_model_builder(name).__module__ == ResNet.__module__)
+    return sorted([*resnets, "small_resnet"])
+
+
+def build(name: str, num_classes: int, arguments: Mapping[str, Any] | None = None) -> ResNet:
+    """A freshly initialised network.
+
+    name: one of ``names()``; num_classes: outputs of ``fc``, at least 1; arguments: keyword arguments of
+    ``SmallResNet`` or, for torchvision's networks, those in ``TORCHVISION_ARGUMENTS``.
+    Raises ArchitectureError for an unknown name or argument, or arguments the network refuses.
+    """
+    arguments = dict(arguments or {})
+    if name not in names():
+        raise ArchitectureError(f"unknown architecture {name!r}; known are: {', '.join(names())}")
+    if not isinstance(num_classes, int) or num_classes < 1:
+        raise ArchitectureError(f"{name}: num_classes must be a positive integer, not {num_classes!r}")
+    try:
+        if name == "small_resnet":
+            return SmallResNet(num_classes, **arguments)
+        if unknown := sorted(arguments.keys() - TORCHVISION_ARGUMENTS):
+            raise ArchitectureError(f"{name}: unknown arguments {unknown}; known are {sorted(TORCHVISION_ARGUMENTS)}")
+        network = get_model_builder(name)(weights=None, num_classes=num_classes, **arguments)
+    except (TypeError, ValueError, NotImplementedError) as error:
+        raise ArchitectureError(f"{name}: arguments {arguments} are refused: {error}") from error
+    return network
+
+
+def trunk(module: ResNet) -> nn.Sequential:
+    """Everything of the network before the pooling, sharing its parameters.
+
+    Maps pictures float [N, 3, H, W], already normalised, to maps float [N, D, h, w], >= 0.
+    """
+    stages = ("conv1", "bn1", "relu", "maxpool", "layer1", "layer2", "layer3", "layer4")
+    return nn.Sequential(OrderedDict((stage, getattr(module, stage)) for stage in stages))
+
+
+def penultimate(maps: torch.Tensor) -> torch.Tensor:
+    """Penultimate features ``phi`` float [N, D], >= 0: the mean over positions of maps float [N, D, h, w]."""
+    return maps.mean(dim=(2, 3))

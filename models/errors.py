@@ -1,0 +1,37 @@
+"""The errors of the computing room, told apart by which input has to change."""
+
+from __future__ import annotations
+
+
+class ModelsError(Exception):
+    """An input that cannot be computed with.
+
+    Attributes:
+        field: the name of the input at fault, or None where the message names it.
+        remedy: what the caller can do about it, or None.
+    """
+
+    def __init__(self, message: str, *, field: str | None = None, remedy: str | None = None) -> None:
+        super().__init__(message)
+        self.field = field
+        self.remedy = remedy
+
+
+class ArchitectureError(ModelsError):
+    """A network that is not known by this name or cannot be built with these arguments."""
+
+
+class BackboneError(ModelsError):
+    """Weights, device, precision or runtime that do not make a working backbone."""
+
+
+class BankError(ModelsError):
+    """A feature bank that is damaged, foreign or does not fit its weights."""
+
+
+class UnknownClassError(ModelsError):
+    """A class name or index that the bank does not have."""
+
+
+class ClassifierError(ModelsError):
+    """A classifier file or its declaration that cannot be audited."""
