@@ -25,6 +25,10 @@ class BackboneError(ModelsError):
     """Weights, device, precision or runtime that do not make a working backbone."""
 
 
+class DeviceError(ModelsError):
+    """The device asked for is not to be had: nothing falls back to another one in silence."""
+
+
 class BankError(ModelsError):
     """A feature bank that is damaged, foreign or does not fit its weights."""
 

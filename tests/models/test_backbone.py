@@ -10,7 +10,7 @@ import torch
 
 from models.backbone import Backbone
 from models.bank import Bank
-from models.errors import BackboneError
+from models.errors import BackboneError, DeviceError
 from models.geometry import prepare
 from models.masks import nams
 from tests.models.conftest import ARGUMENTS, PREPROCESSING
@@ -80,7 +80,7 @@ def test_weights_of_another_network_are_refused(weights: Path, tmp_path: Path) -
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has CUDA, so nothing can be missing")
 def test_cuda_is_never_replaced_silently(weights: Path) -> None:
-    with pytest.raises(BackboneError, match="cuda"):
+    with pytest.raises(DeviceError, match="cuda"):
         load(weights, device="cuda")
 
 

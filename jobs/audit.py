@@ -1,0 +1,252 @@
+"""One shard of an audit: pictures in, one row per (picture, variant) out.
+
+Each picture is decoded once and runs once through the backbone; its clean prediction and every distinct corrupted
+variant run once through the classifier, many to a batch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+import torch
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field, field_validator
+
+from jobs import rows
+from jobs.class_map import REASONS, ClassMap
+from jobs.datasets import Sample, Skipped
+from jobs.pictures import PictureError, decode
+from jobs.variants import Variants, variants_of
+from jobs.views import View, view_of
+from models.backbone import Backbone
+from models.bank import Bank
+from models.corruptions import CORRUPTIONS, GAUSSIAN_NOISE, draws_of_sample, energies
+from models.geometry import Preprocessing
+from models.masks import Selection
+
+Predict = Callable[[NDArray[np.float32]], NDArray[np.float32]]
+"""A classifier: float32 [N, 3, s, s] in [0, 1], before mean and standard deviation -> float32 [N, C] logits."""
+
+PIXEL_BUDGET = 32 * 384 * 384
+"""Most input pixels of a batch of pictures: large inputs are taken fewer at a time, so that memory stays bounded."""
+
+
+class AuditRequest(BaseModel):
+    """Everything that decides the figures of an audit."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    classifier: str = Field(description="Id of the classifier to audit.")
+    dataset: str = Field(description="Id of the data set whose pictures are used.")
+    bank: str = Field("planted", description="Feature bank, by name or digest.")
+    classes: list[str] | None = Field(None, min_length=1, description="Bank classes to audit; all where left out.")
+    class_map: dict[str, str] | None = Field(
+        None, description="Class name in the data set or the classifier -> class of the bank, where names differ."
+    )
+    corruption: str = Field(GAUSSIAN_NOISE.name, description="What is done to the masked part of a picture.")
+    sigma: float = Field(0.25, gt=0, le=2, description="Strength of the corruption, on pixels in [0, 1].")
+    seed: int = Field(0, ge=0, lt=2**63, description="Of the noise and of the intervals' bootstrap.")
+    batch_size: int = Field(32, ge=1, le=256, description="Pictures per forward.")
+    max_pictures: int | None = Field(
+        None, ge=1, description="Audit at most this many pictures, spread evenly over the data set; all where left out."
+    )
+
+    @field_validator("corruption")
+    @classmethod
+    def _known_corruption(cls, name: str) -> str:
+        if name not in CORRUPTIONS:
+            raise ValueError(f"unknown corruption {name!r}; known are {', '.join(sorted(CORRUPTIONS))}")
+        return name
+
+
+class RanOn(BaseModel):
+    """Devices and providers that really ran; kept with every shard, as shards may run on different machines."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    device: str = Field(description="Device of the backbone and of the masks.")
+    backbone: str = Field(description="Provider that ran the backbone.")
+    precision: str = Field(description="Precision of the backbone.")
+    classifier: str = Field(description="Provider that ran the classifier.")
+
+
+@dataclass(frozen=True)
+class Subjects:
+    """What an audit brings together.
+
+    Attributes:
+        bank: the labels.
+        backbone: the bank's network, loaded.
+        predict: the classifier.
+        preprocessing: how pictures become the classifier's input.
+        classes: the three vocabularies.
+        provider: what really runs the classifier.
+    """
+
+    bank: Bank
+    backbone: Backbone
+    predict: Predict
+    preprocessing: Preprocessing
+    classes: ClassMap
+    provider: str
+
+    def ran_on(self) -> RanOn:
+        """Where these figures were computed."""
+        return RanOn(
+            device=str(self.backbone.device),
+            backbone=self.backbone.provider,
+            precision=self.backbone.precision,
+            classifier=self.provider,
+        )
+
+
+def audit_shard(
+    samples: Iterable[Sample],
+    subjects: Subjects,
+    request: AuditRequest,
+    max_pixels: int,
+    progress: Callable[[int], None],
+) -> pa.Table:
+    """Audit the pictures of one shard.
+
+    Args:
+        samples: of the shard, in the order of the data set's index.
+        subjects: loaded once by the worker.
+        request: parameters.
+        max_pixels: largest picture decoded; larger ones are skipped with that reason.
+        progress: called after every batch with the number of samples done so far; may raise to stop the shard.
+
+    Returns:
+        A table of `rows.SCHEMA`: audited samples in order, then the skipped ones. Equal inputs give equal tables.
+
+    Raises:
+        Whatever `subjects.predict` or `progress` raises; nothing of the shard counts then.
+    """
+    together = _pictures_per_batch(request, subjects.preprocessing)
+    tables: list[pa.Table] = []
+    skipped: list[tuple[Sample, str, str]] = []
+    batch: list[View] = []
+    done = 0
+    for done, sample in enumerate(samples, start=1):
+        reason = subjects.classes.skipped.get(sample.label)
+        try:
+            if reason is not None:
+                skipped.append((sample, reason, REASONS[reason]))
+            elif isinstance(sample.content, Skipped):
+                skipped.append((sample, sample.content.reason, sample.content.message))
+            else:
+                batch.append(_view(sample, decode(sample.content, max_pixels), subjects))
+        except PictureError as error:
+            skipped.append((sample, error.reason, str(error)))
+        if len(batch) == together:
+            tables.append(_audit(batch, subjects, request))
+            batch = []
+            progress(done)
+    if batch:
+        tables.append(_audit(batch, subjects, request))
+    progress(done)
+    table = pa.concat_tables([*tables, _rows_of_skipped(skipped, subjects.classes)])
+    return table.replace_schema_metadata({rows.RAN_ON: subjects.ran_on().model_dump_json()})
+
+
+def _pictures_per_batch(request: AuditRequest, preprocessing: Preprocessing) -> int:
+    return max(1, min(request.batch_size, PIXEL_BUDGET // preprocessing.size**2))
+
+
+def _view(sample: Sample, pixels: NDArray[np.uint8], subjects: Subjects) -> View:
+    class_index = int(subjects.classes.of_label[sample.label])
+    first, second = subjects.backbone.preprocessing, subjects.preprocessing
+    return view_of(pixels, sample.row, sample.sample, class_index, first, second)
+
+
+def _audit(batch: list[View], subjects: Subjects, request: AuditRequest) -> pa.Table:
+    """The rows of some pictures, at most as many as go through a network at once."""
+    labelled = [subjects.bank.features(picture.class_index) for picture in batch]
+    with torch.inference_mode():
+        features = subjects.backbone.forward(torch.stack([picture.backbone_pixels for picture in batch]))
+        selection = Selection.of(labelled, features.phi.device)
+        variants = variants_of(features, selection, [p.source for p in batch], [p.target for p in batch])
+        logits, energy = _classify(batch, variants, subjects, request)
+        activation = selection.gather(features.phi).cpu().numpy()
+    uses = variants.uses
+    owner = uses.picture
+    answer = np.where(uses.source < 0, owner, len(batch) + uses.source)
+    class_index = np.array([picture.class_index for picture in batch], dtype=np.int32)[owner]
+    predicted, correct, probability = _judge(logits[answer], class_index, subjects.classes.of_output)
+    overlap = np.concatenate([np.full(len(batch), np.nan, np.float32), variants.overlap])[answer]
+    feature_rows = uses.place >= 0
+    return rows.rows(
+        {
+            "sample": np.array([picture.sample for picture in batch], dtype=object)[owner],
+            "row": np.array([picture.row for picture in batch])[owner],
+            "class": class_index,
+            "variant": np.array(rows.VARIANTS, dtype=object)[uses.variant],
+            "feature": np.ma.array(selection.channels.cpu().numpy()[owner, uses.place], mask=~feature_rows),
+            "predicted": predicted,
+            "correct": correct,
+            "probability": probability,
+            "energy": energy[answer],
+            "overlap": np.ma.masked_invalid(overlap),
+            "activation": np.ma.array(activation[owner, uses.place], mask=~feature_rows),
+        }
+    )
+
+
+def _classify(
+    batch: list[View], variants: Variants, subjects: Subjects, request: AuditRequest
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """The classifier's answers to N clean pictures and then V variants.
+
+    Returns:
+        Logits, float32 [N + V, C], and the realised ||x' - x||_2, float32 [N + V] (0 for clean pictures).
+    """
+    device = variants.masks.device
+    pixels = torch.stack([picture.classifier_pixels for picture in batch]).to(device).float() / 255
+    draws = torch.empty(pixels.shape, dtype=torch.float32)
+    for own, picture in zip(draws, batch, strict=True):
+        own.copy_(torch.from_numpy(draws_of_sample(request.seed, picture.sample, tuple(own.shape))))
+    draws = draws.to(device)
+    corrupt = CORRUPTIONS[request.corruption].apply
+    logits = [subjects.predict(pixels.cpu().numpy())]
+    energy = [torch.zeros(len(batch))]
+    together = _pictures_per_batch(request, subjects.preprocessing)
+    for masks, owner in zip(variants.masks.split(together), variants.picture.split(together), strict=True):
+        clean = pixels[owner]
+        corrupted = corrupt(clean, masks, draws[owner], request.sigma)
+        logits.append(subjects.predict(corrupted.cpu().numpy()))
+        energy.append(energies(clean, corrupted).cpu())
+    return np.concatenate(logits), torch.cat(energy).numpy()
+
+
+def _judge(
+    logits: NDArray[np.float32], classes: NDArray[np.int32], of_output: NDArray[np.int32]
+) -> tuple[NDArray[np.int32], NDArray[np.bool_], NDArray[np.float32]]:
+    """Predicted output, whether it stands for the class, and the softmax probability of the class.
+
+    Args:
+        logits: [R, C].
+        classes: [R], class index in the bank.
+        of_output: [C], class index in the bank that each output stands for, or -1.
+    """
+    predicted = logits.argmax(axis=1).astype(np.int32)
+    weights = np.exp(logits - logits.max(axis=1, keepdims=True))
+    own = of_output[None, :] == classes[:, None]
+    probability = (weights * own).sum(axis=1) / weights.sum(axis=1)
+    return predicted, of_output[predicted] == classes, probability.astype(np.float32)
+
+
+def _rows_of_skipped(skipped: list[tuple[Sample, str, str]], classes: ClassMap) -> pa.Table:
+    indices = [int(classes.of_label[sample.label]) for sample, _, _ in skipped]
+    return rows.rows(
+        {
+            "sample": [sample.sample for sample, _, _ in skipped],
+            "row": [sample.row for sample, _, _ in skipped],
+            "class": [None if index < 0 else index for index in indices],
+            "variant": [rows.SKIPPED] * len(skipped),
+            "reason": [reason for _, reason, _ in skipped],
+            "detail": [detail for _, _, detail in skipped],
+        }
+    )

@@ -1,0 +1,100 @@
+"""Which class of the bank a data set's folder and a classifier's output stand for."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from jobs.errors import Invalid
+from models.bank import Bank
+from models.errors import UnknownClassError
+
+NOT_IN_BANK = "class_not_in_bank"
+NOT_CHOSEN = "class_not_chosen"
+WITHOUT_FEATURES = "class_without_features"
+NOT_IN_CLASSIFIER = "class_not_in_classifier"
+
+REASONS = {
+    NOT_IN_BANK: "the bank has no class of this name, and the request maps it to none",
+    NOT_CHOSEN: "the request names the classes to audit, and this is not among them",
+    WITHOUT_FEATURES: "nobody has labelled features of this class in the bank",
+    NOT_IN_CLASSIFIER: "no output of the classifier stands for this class",
+}
+
+
+@dataclass(frozen=True)
+class ClassMap:
+    """The three vocabularies of an audit brought together.
+
+    Attributes:
+        of_label: class index in the bank per data-set label, -1 where there is none.
+        of_output: class index in the bank per classifier output, -1 where there is none. Several outputs may stand
+            for one class (a classifier finer than the bank): any of them is right, their probabilities add up.
+        skipped: reason code per data-set label that is not audited.
+    """
+
+    of_label: np.ndarray
+    of_output: np.ndarray
+    skipped: Mapping[int, str]
+
+
+def map_classes(
+    bank: Bank,
+    dataset_classes: Sequence[str],
+    classifier_classes: Sequence[str],
+    named: Mapping[str, str] | None = None,
+    chosen: Sequence[str] | None = None,
+) -> ClassMap:
+    """Match class names: through `named` first, then exactly, then without regard to case.
+
+    Args:
+        named: data-set (or classifier) class name -> bank class name or index.
+        chosen: bank classes to audit; None for all.
+
+    Raises:
+        Invalid: `named` or `chosen` names a class that the bank lacks, or nothing is left to audit.
+    """
+    targets = {name: _known(bank, target, "class_map") for name, target in (named or {}).items()}
+    wanted = None if chosen is None else {_known(bank, name, "classes") for name in chosen}
+    of_label = np.array([_match(bank, name, targets) for name in dataset_classes], dtype=np.int32)
+    of_output = np.array([_match(bank, name, targets) for name in classifier_classes], dtype=np.int32)
+    outputs, labelled = set(of_output.tolist()), set(bank.labelled_classes)
+
+    def reason(index: int) -> str | None:
+        if index < 0:
+            return NOT_IN_BANK
+        if wanted is not None and index not in wanted:
+            return NOT_CHOSEN
+        if index not in labelled:
+            return WITHOUT_FEATURES
+        return None if index in outputs else NOT_IN_CLASSIFIER
+
+    reasons = {label: reason(index) for label, index in enumerate(of_label.tolist())}
+    skipped = {label: code for label, code in reasons.items() if code is not None}
+    if len(skipped) == len(dataset_classes):
+        label, code = next(iter(skipped.items()))
+        raise Invalid(
+            f"none of the data set's {len(dataset_classes)} classes can be audited with bank {bank.name!r}; "
+            f"the first, {dataset_classes[label][:100]!r}: {REASONS[code]}",
+            field="class_map",
+            remedy="name the bank's class for each class of the data set and of the classifier in class_map",
+        )
+    return ClassMap(of_label, of_output, skipped)
+
+
+def _known(bank: Bank, name: str, field: str) -> int:
+    try:
+        return bank.class_index(name)
+    except UnknownClassError as error:
+        raise Invalid(str(error), field=field, remedy=error.remedy) from error
+
+
+def _match(bank: Bank, name: str, targets: Mapping[str, int]) -> int:
+    if name in targets:
+        return targets[name]
+    if name in bank.classes:
+        return bank.classes.index(name)
+    alike = [index for index, own in enumerate(bank.classes) if own.casefold() == name.casefold()]
+    return alike[0] if len(alike) == 1 else -1

@@ -1,0 +1,246 @@
+"""What remains of an audit's rows: counts of outcome patterns per class and feature, whatever the number of pictures.
+
+Every outcome is right or wrong, and the variants of a picture are compared with one another on that picture. So the
+figures need only how often each *pattern* of outcomes occurs, e.g. (clean right, control right, tested wrong).
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from jobs import rows
+from models.bank import Bank
+
+Ints = NDArray[np.int64]
+Floats = NDArray[np.float64]
+
+WORST = 3
+"""Pictures remembered per spurious feature: those where noise on it costs the class most probability."""
+
+CONDITIONS = ("clean", "outside_core", "control", "tested")
+"""The axes of a pattern, each 0 (wrong) or 1 (right); a condition that a key does not have counts as wrong."""
+
+QUANTITIES = ("energy", "control_energy", "overlap")
+"""Summed per key: ||x' - x||_2 of the tested variant and of its control, and the share of the mask both cover."""
+
+
+LISTED = 100
+"""Skipped samples remembered by name; all are counted."""
+
+
+@dataclass(frozen=True)
+class SkippedSample:
+    """A sample that was not audited, with the reason as a code and in words."""
+
+    sample: str
+    reason: str
+    detail: str
+
+
+@dataclass(frozen=True)
+class Worst:
+    """A picture on which noise on one feature costs the class much probability.
+
+    Attributes:
+        row, sample: which picture.
+        clean, control, tested: softmax probability of the class under each, in [0, 1].
+        lost: whether the classifier is right with the control and wrong with the tested mask.
+    """
+
+    row: int
+    sample: str
+    clean: float
+    control: float
+    tested: float
+    lost: bool
+
+    def order(self) -> tuple[bool, float, int]:
+        """Sorts the worst first; ties by position in the data set."""
+        return (not self.lost, self.tested - self.control, self.row)
+
+
+class Counts:
+    """Sums over the tables added so far; their size depends on the bank alone.
+
+    Attributes:
+        skipped: samples by reason code.
+        skipped_samples: the first of them.
+        ran_on: shards by what they were computed on, as JSON.
+        worst: per spurious (class, feature), the pictures where it matters most, first the worst.
+    """
+
+    def __init__(self, bank: Bank) -> None:
+        features = bank.manifest.features
+        self._classes = len(bank.classes)
+        self._channels = bank.manifest.backbone.maps[0]
+        self._codes = np.array(sorted(self._code(f.class_index, f.feature_index) for f in features))
+        self._spurious = np.array(
+            [self._code(f.class_index, f.feature_index) for f in features if f.label == "spurious"], dtype=np.int64
+        )
+        # one key per class for the clean pictures, the spurious set and the core set, then one per labelled feature
+        keys = 3 * self._classes + len(features)
+        self._patterns = np.zeros((keys, 16), dtype=np.int64)
+        self._sums = np.zeros((keys, len(QUANTITIES)))
+        self.skipped: Counter[str] = Counter()
+        self.skipped_samples: list[SkippedSample] = []
+        self.ran_on: Counter[str] = Counter()
+        self.worst: dict[tuple[int, int], list[Worst]] = {}
+
+    @classmethod
+    def of(cls, bank: Bank, tables: Iterable[pa.Table]) -> Counts:
+        """The counts of some shards' tables, taken one at a time."""
+        counts = cls(bank)
+        for table in tables:
+            counts.add(table)
+        return counts
+
+    def outcomes(self, keys: Sequence[int], *conditions: str) -> Ints:
+        """Pictures of some keys together by the outcomes of some of `CONDITIONS`.
+
+        Returns:
+            int64 [2] * len(conditions), the axes in the order asked for; 0 is wrong, 1 right.
+        """
+        pattern = self._patterns[np.array(keys, dtype=np.int64)].sum(axis=0).reshape(2, 2, 2, 2)
+        kept: Ints = np.einsum(pattern, range(4), [CONDITIONS.index(condition) for condition in conditions])
+        return kept
+
+    def mean(self, key: int, quantity: str) -> float:
+        """Mean of one of `QUANTITIES` over the pictures of a key; NaN where there are none."""
+        n = int(self._patterns[key].sum())
+        return float(self._sums[key, QUANTITIES.index(quantity)] / n) if n else float("nan")
+
+    def whole(self, class_index: int) -> int:
+        """The key of a class's pictures."""
+        return class_index
+
+    def spurious(self, class_index: int) -> int:
+        """The key of a class's spurious set."""
+        return self._classes + class_index
+
+    def core(self, class_index: int) -> int:
+        """The key of a class's core set."""
+        return 2 * self._classes + class_index
+
+    def feature(self, class_index: int, feature_index: int) -> int:
+        """The key of one labelled feature."""
+        return int(self._keys(np.array([self._code(class_index, feature_index)]))[0])
+
+    def add(self, table: pa.Table) -> None:
+        """Add the rows of one shard; all rows of a sample must be in it."""
+        if (ran_on := (table.schema.metadata or {}).get(rows.RAN_ON)) is not None:
+            self.ran_on[ran_on.decode()] += 1
+        is_skipped = pc.equal(table["variant"], rows.SKIPPED)
+        skipped = table.filter(is_skipped)
+        for entry in pc.value_counts(skipped["reason"]).to_pylist():
+            self.skipped[entry["values"]] += entry["counts"]
+        for listed in skipped.slice(0, LISTED - len(self.skipped_samples)).to_pylist():
+            self.skipped_samples.append(SkippedSample(listed["sample"], listed["reason"], listed["detail"]))
+        columns = _Columns.of(table.filter(pc.invert(is_skipped)))
+        clean = columns.where(rows.CLEAN)
+        sample, order = np.unique(clean.row, return_index=True)
+        clean = clean.at(order)
+        self._accumulate(clean.class_index, clean.correct * 8, clean, clean)
+
+        for name, control_name, offset in (
+            (rows.SPURIOUS, rows.SPURIOUS_CONTROL, self._classes),
+            (rows.CORE, rows.CORE_CONTROL, 2 * self._classes),
+        ):
+            tested, control = columns.where(name), columns.where(control_name)
+            own = clean.at(np.searchsorted(sample, tested.row))
+            pattern = own.correct * 8 + control.correct * 2 + tested.correct
+            if name == rows.CORE:
+                pattern += columns.where(rows.OUTSIDE_CORE).correct * 4
+            self._accumulate(offset + tested.class_index, pattern, tested, control)
+
+        tested, control = columns.where(rows.FEATURE), columns.where(rows.FEATURE_CONTROL)
+        own = clean.at(np.searchsorted(sample, tested.row))
+        keys = self._keys(self._code(tested.class_index, tested.feature))
+        self._accumulate(keys, own.correct * 8 + control.correct * 2 + tested.correct, tested, control)
+        self._remember_worst(own, tested, control)
+
+    def _code(self, class_index: Any, feature_index: Any) -> Any:
+        """One whole number per (class, feature)."""
+        return class_index * self._channels + feature_index
+
+    def _keys(self, codes: Ints) -> Ints:
+        return 3 * self._classes + np.searchsorted(self._codes, codes)
+
+    def _accumulate(self, keys: Ints, patterns: Ints, tested: _Columns, control: _Columns) -> None:
+        total = len(self._patterns)
+        self._patterns += np.bincount(keys * 16 + patterns, minlength=total * 16).reshape(total, 16)
+        for index, values in enumerate((tested.energy, control.energy, tested.overlap)):
+            self._sums[:, index] += np.bincount(keys, weights=values, minlength=total)
+
+    def _remember_worst(self, clean: _Columns, tested: _Columns, control: _Columns) -> None:
+        codes = self._code(tested.class_index, tested.feature)
+        lost = (control.correct == 1) & (tested.correct == 0)
+        gain = tested.probability - control.probability
+        order = np.lexsort((tested.row, gain, ~lost, codes))
+        order = order[np.isin(codes[order], self._spurious)]
+        first_of_feature = np.searchsorted(codes[order], codes[order])
+        for i in order[np.arange(order.size) - first_of_feature < WORST].tolist():
+            key = int(tested.class_index[i]), int(tested.feature[i])
+            found = Worst(
+                row=int(tested.row[i]),
+                sample=tested.sample[i].as_py(),
+                clean=float(clean.probability[i]),
+                control=float(control.probability[i]),
+                tested=float(tested.probability[i]),
+                lost=bool(lost[i]),
+            )
+            self.worst[key] = sorted([*self.worst.get(key, []), found], key=Worst.order)[:WORST]
+
+
+@dataclass(frozen=True)
+class _Columns:
+    """Rows of one variant as arrays, by sample and feature; nulls are 0 or NaN."""
+
+    sample: pa.Array
+    row: Ints
+    variant: NDArray[Any]
+    class_index: Ints
+    feature: Ints
+    correct: Ints
+    probability: Floats
+    energy: Floats
+    overlap: Floats
+
+    @classmethod
+    def of(cls, table: pa.Table) -> _Columns:
+        def whole(name: str) -> Ints:
+            return pc.fill_null(table[name].cast(pa.int64()), 0).to_numpy()
+
+        def real(name: str) -> Floats:
+            return pc.fill_null(table[name].cast(pa.float64()), 0.0).to_numpy()
+
+        variant = pc.index_in(table["variant"], value_set=pa.array(rows.VARIANTS)).to_numpy()
+        columns = cls(
+            sample=table["sample"].combine_chunks(),
+            row=whole("row"),
+            variant=variant,
+            class_index=whole("class"),
+            feature=whole("feature"),
+            correct=whole("correct"),
+            probability=real("probability"),
+            energy=real("energy"),
+            overlap=real("overlap"),
+        )
+        return columns.at(np.lexsort((columns.feature, columns.row)))
+
+    def where(self, variant: str) -> _Columns:
+        return self.at(np.flatnonzero(self.variant == rows.VARIANTS.index(variant)))
+
+    def at(self, indices: Ints) -> _Columns:
+        taken = {name: getattr(self, name)[indices] for name in _ARRAYS}
+        return _Columns(sample=self.sample.take(pa.array(indices)), **taken)
+
+
+_ARRAYS = ("row", "variant", "class_index", "feature", "correct", "probability", "energy", "overlap")

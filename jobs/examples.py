@@ -1,0 +1,177 @@
+"""Pictures for a report: where the worst features lie and what noise on them did to the classifier."""
+
+from __future__ import annotations
+
+import base64
+import io
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+from torch import Tensor
+from torch.nn import functional
+
+from jobs import rows
+from jobs.audit import AuditRequest
+from jobs.counts import Worst
+from jobs.datasets import Sample, Skipped
+from jobs.findings import ClassFindings, FeatureFindings
+from jobs.pictures import decode
+from jobs.variants import variants_of
+from jobs.views import View, view_of
+from models.backbone import Backbone
+from models.bank import Bank
+from models.corruptions import CORRUPTIONS, draws_of_sample
+from models.geometry import Preprocessing
+from models.masks import Selection
+
+MOST_FEATURES = 6
+SMALLEST_SIDE, LARGEST_SIDE = 192, 288
+OUTLINE = (255, 122, 0)
+
+Read = Callable[[Sequence[int]], Iterable[Sample]]
+"""Reads some rows of the data set, which ascend."""
+
+
+@dataclass(frozen=True)
+class Example:
+    """One picture and what became of it; pictures are `data:` URIs of JPEG files, as the classifier sees them.
+
+    Attributes:
+        worst: which picture, and the probabilities of its class.
+        picture, overlay, tested, control: unchanged; with the feature lit and outlined; with noise on the feature; with
+            the same noise elsewhere.
+    """
+
+    worst: Worst
+    picture: str
+    overlay: str
+    tested: str
+    control: str
+
+
+@dataclass(frozen=True)
+class Exhibit:
+    """A spurious feature with the pictures on which it matters most."""
+
+    class_name: str
+    findings: FeatureFindings
+    examples: tuple[Example, ...]
+
+
+def exhibits(
+    classes: Sequence[ClassFindings],
+    worst: Mapping[tuple[int, int], Sequence[Worst]],
+    bank: Bank,
+    backbone: Backbone,
+    classifier: Preprocessing,
+    request: AuditRequest,
+    read: Read,
+    max_pixels: int,
+) -> list[Exhibit]:
+    """The features on which noise costs most beyond its control, each with its worst pictures.
+
+    These few pictures are read again and their masks computed again as in the audit.
+    """
+    chosen = sorted(
+        (
+            (own, feature)
+            for own in classes
+            for feature in own.features
+            if feature.control_difference.value is not None and worst.get((own.index, feature.feature))
+        ),
+        key=lambda pair: -(pair[1].control_difference.value or 0),
+    )[:MOST_FEATURES]
+    class_of = {e.row: own.index for own, feature in chosen for e in worst[own.index, feature.feature]}
+    views = {
+        sample.row: view_of(
+            decode(sample.content, max_pixels),
+            sample.row,
+            sample.sample,
+            class_of[sample.row],
+            backbone.preprocessing,
+            classifier,
+        )
+        for sample in read(sorted(class_of))
+        if not isinstance(sample.content, Skipped)
+    }
+    found = []
+    for own, feature in chosen:
+        shown = [
+            _example(views[entry.row], entry, feature.feature, bank, backbone, request)
+            for entry in worst[own.index, feature.feature]
+            if entry.row in views
+        ]
+        found.append(Exhibit(own.name, feature, tuple(example for example in shown if example is not None)))
+    return [exhibit for exhibit in found if exhibit.examples]
+
+
+@torch.inference_mode()
+def _example(
+    view: View, worst: Worst, feature_index: int, bank: Bank, backbone: Backbone, request: AuditRequest
+) -> Example | None:
+    """None where the feature no longer counts on the picture, being at the very edge of its validated range."""
+    labelled = bank.features(view.class_index)
+    features = backbone.forward(view.backbone_pixels[None])
+    variants = variants_of(features, Selection.of([labelled], features.phi.device), [view.source], [view.target])
+    place = [feature.feature_index for feature in labelled].index(feature_index)
+    pixels = view.classifier_pixels.float() / 255
+    draws = torch.from_numpy(draws_of_sample(request.seed, view.sample, tuple(pixels.shape)))
+
+    def corrupted(variant: str) -> tuple[Tensor, Tensor]:
+        uses = variants.uses
+        row = np.flatnonzero((uses.variant == rows.VARIANTS.index(variant)) & (uses.place == place))[0]
+        mask = variants.masks[int(uses.source[row])].cpu()
+        corrupt = CORRUPTIONS[request.corruption].apply
+        return mask, corrupt(pixels[None], mask[None], draws[None], request.sigma)[0]
+
+    if not (variants.uses.place == place).any():
+        return None
+    mask, tested = corrupted(rows.FEATURE)
+    _, control = corrupted(rows.FEATURE_CONTROL)
+    return Example(
+        worst=worst,
+        picture=data_uri(_enlarged(pixels)),
+        overlay=data_uri(spotlight(_enlarged(pixels), _enlarged(mask[None], smooth=True)[0])),
+        tested=data_uri(_enlarged(tested)),
+        control=data_uri(_enlarged(control)),
+    )
+
+
+def spotlight(picture: Tensor, mask: Tensor) -> Tensor:
+    """A picture that is grey and dim where the mask is 0, itself where it is 1, outlined where it crosses 1/2.
+
+    Args:
+        picture: float [3, H, W] in [0, 1].
+        mask: float [H, W] in [0, 1].
+
+    Returns:
+        float [3, H, W] in [0, 1].
+    """
+    dim = 0.35 * picture.mean(dim=0, keepdim=True) + 0.08
+    lit = dim + mask * (picture - dim)
+    inside = (mask >= 0.5).float()[None, None]
+    eroded = -functional.max_pool2d(-inside, kernel_size=5, stride=1, padding=2)
+    edge = (inside - eroded)[0]
+    return lit * (1 - edge) + torch.tensor(OUTLINE).view(3, 1, 1) / 255 * edge
+
+
+def data_uri(picture: Tensor) -> str:
+    """A picture (float [3, H, W] in [0, 1]) as a `data:` URI of a JPEG file."""
+    pixels: NDArray[np.uint8] = (picture.clamp(0, 1) * 255).round().to(torch.uint8).permute(1, 2, 0).numpy()
+    stream = io.BytesIO()
+    Image.fromarray(pixels).save(stream, "JPEG", quality=88, subsampling=0)
+    return "data:image/jpeg;base64," + base64.b64encode(stream.getvalue()).decode()
+
+
+def _enlarged(image: Tensor, smooth: bool = False) -> Tensor:
+    """[C, s, s] at a size to look at: small ones with visible pixels (or smooth, for masks), large ones reduced."""
+    side = image.shape[-1]
+    if side > LARGEST_SIDE:
+        return functional.interpolate(image[None], size=(LARGEST_SIDE, LARGEST_SIDE), mode="area")[0]
+    size = side * -(-SMALLEST_SIDE // side)
+    mode = "bilinear" if smooth else "nearest"
+    return functional.interpolate(image[None], size=(size, size), mode=mode)[0]

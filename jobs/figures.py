@@ -1,0 +1,139 @@
+"""One figure of a report: a value, its 95 % interval, the pictures behind it and what it says in one sentence."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field
+
+from models.statistics import (
+    Interval,
+    mean_of_classes,
+    paired_difference,
+    paired_rcs,
+    smoothed_draws,
+    spanned,
+    wilson,
+)
+
+MINIMUM_PICTURES = 20
+"""Fewer pictures than this give an interval of some 40 points, which says nothing: the figure is withheld."""
+
+
+class Figure(BaseModel):
+    """A measured figure; value and interval are null where it is withheld."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    value: float | None = Field(description="Accuracies in [0, 1]; differences and RCS in [-1, 1].")
+    low: float | None = Field(description="Lower end of the 95 % interval.")
+    high: float | None = Field(description="Upper end of the 95 % interval.")
+    n: int = Field(ge=0, description="Pictures it rests on.")
+    classes: int | None = Field(None, description="Classes averaged over, for means over classes.")
+    withheld: str | None = Field(None, description="Why no value is given.")
+    reading: str = Field(description="The figure as one sentence.")
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A figure before it is put into words.
+
+    Attributes:
+        value, interval: the plain estimate and its 95 % interval.
+        n: pictures.
+        draws: float64 [DRAWS], bootstrap draws, for means over classes.
+        lowest: of the range: 0 for shares, -1 for differences and RCS.
+        classes: classes averaged over, or None.
+    """
+
+    value: float
+    interval: Interval
+    n: int
+    draws: NDArray[np.float64]
+    lowest: float
+    classes: int | None = None
+
+    @property
+    def enough(self) -> bool:
+        """Whether it rests on pictures enough to be shown."""
+        return self.n >= MINIMUM_PICTURES
+
+    def figure(self, lead: str, tail: str, show: Callable[[float], str]) -> Figure:
+        """The figure and its reading "`lead` value `tail` (95 % interval ..., n pictures)."."""
+        if not self.enough:
+            reason = f"{self.n} pictures are too few, at least {MINIMUM_PICTURES} are needed"
+            return Figure(
+                value=None,
+                low=None,
+                high=None,
+                n=self.n,
+                classes=self.classes,
+                withheld=reason,
+                reading=f"Withheld: {reason}.",
+            )
+        low, high = self.interval.low, self.interval.high
+        over = f"{self.n:,} pictures" + (f" of {self.classes:,} classes" if self.classes is not None else "")
+        return Figure(
+            value=self.value,
+            low=low,
+            high=high,
+            n=self.n,
+            classes=self.classes,
+            reading=f"{lead} {show(self.value)} {tail} (95 % interval {show(low)} to {show(high)}, {over}).",
+        )
+
+
+def percent(value: float) -> str:
+    """A share as people read it."""
+    return f"{100 * value:.1f} %"
+
+
+def points(value: float) -> str:
+    """A difference of two shares."""
+    return f"{100 * value:+.1f} points".replace("-", "−")
+
+
+def index(value: float) -> str:
+    """A number in [-1, 1]."""
+    return f"{value:+.2f}".replace("-", "−")
+
+
+def share(outcomes: NDArray[np.int64], generator: np.random.Generator) -> Estimate:
+    """A proportion from int64 [2] counts (wrong, right), with Wilson's interval."""
+    right, n = int(outcomes[1]), int(outcomes.sum())
+    draws = smoothed_draws(outcomes, generator)[:, 1]
+    return Estimate(right / n if n else 0.0, wilson(right, n), n, draws, lowest=0)
+
+
+def difference(table: NDArray[np.int64], generator: np.random.Generator) -> Estimate:
+    """First less second accuracy from paired outcomes, int64 [2, 2]."""
+    return _paired(table, paired_difference, generator)
+
+
+def relative_core_sensitivity(table: NDArray[np.int64], generator: np.random.Generator) -> Estimate:
+    """RCS from paired outcomes, int64 [2, 2]: first under noise outside the core, second under noise on it."""
+    return _paired(table, paired_rcs, generator)
+
+
+def mean(estimates: Sequence[Estimate]) -> Estimate:
+    """The unweighted mean over classes of those estimates that rest on pictures enough."""
+    usable = [estimate for estimate in estimates if estimate.enough]
+    if not usable:
+        return Estimate(0.0, Interval(0.0, 0.0), 0, np.zeros(0), lowest=0, classes=0)
+    lowest = usable[0].lowest
+    value, interval = mean_of_classes([e.value for e in usable], [e.draws for e in usable], lowest)
+    return Estimate(value, interval, sum(e.n for e in usable), np.zeros(0), lowest, classes=len(usable))
+
+
+def _paired(
+    table: NDArray[np.int64],
+    statistic: Callable[[NDArray[np.float64]], NDArray[np.float64]],
+    generator: np.random.Generator,
+) -> Estimate:
+    n = int(table.sum())
+    draws = statistic(smoothed_draws(table, generator))
+    value = float(statistic(table.astype(np.float64))) if n else 0.0
+    return Estimate(value, spanned(value, draws), n, draws, lowest=-1)

@@ -1,0 +1,146 @@
+"""From counts to findings: every figure with its interval, and which classes are flagged."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from math import isnan
+
+import numpy as np
+
+from jobs.counts import Counts
+from jobs.figures import MINIMUM_PICTURES, Estimate, mean, percent
+from jobs.findings import ClassFindings, FeatureFindings, Findings, Means, Overall, Verdict
+from jobs.measures import CLASS_MEASURES, FEATURE_MEASURES, Measure
+from models.bank import Bank
+from models.bank import Feature as LabelledFeature
+from models.statistics import benjamini_hochberg, more_often_right
+
+ERROR_RATE = 0.025
+"""Largest adjusted one-sided p-value of a flagged class; it matches a 95 % interval that lies above 0."""
+
+LARGEST_OVERLAP = 0.5
+"""With more of the mask than this covered by its control too, the absence of a difference shows nothing."""
+
+
+def find(counts: Counts, bank: Bank, seed: int) -> Findings:
+    """All figures of an audit.
+
+    Args:
+        counts: of all its shards.
+        bank: the labels.
+        seed: of the intervals' bootstrap; equal counts and seed give equal findings.
+    """
+    audited = [c for c in bank.labelled_classes if counts.outcomes([counts.whole(c)], "clean").sum() > 0]
+    estimates = {c: _estimates(counts, c, seed) for c in audited}
+    p_values = {
+        c: more_often_right(counts.outcomes([counts.spurious(c)], "control", "tested"))
+        for c in audited
+        if estimates[c]["spurious_control_difference"].enough
+    }
+    adjusted = dict(zip(p_values, benjamini_hochberg(list(p_values.values())), strict=True))
+    classes = [_class(counts, bank, c, estimates[c], p_values.get(c), adjusted.get(c), seed) for c in audited]
+    return Findings(
+        overall=_overall(counts, estimates, seed),
+        classes=classes,
+        without_pictures=[bank.classes[c] for c in bank.labelled_classes if c not in estimates],
+        skipped=dict(sorted(counts.skipped.items())),
+    )
+
+
+def _estimates(counts: Counts, class_index: int, seed: int) -> dict[str, Estimate]:
+    return {
+        measure.name: _estimate(counts, measure, [getattr(counts, measure.of)(class_index)], seed)
+        for measure in CLASS_MEASURES
+    }
+
+
+def _estimate(counts: Counts, measure: Measure, keys: Sequence[int], seed: int) -> Estimate:
+    """Each figure has draws of its own, whatever else is reported beside it."""
+    name = int.from_bytes(measure.name.encode(), "little")
+    return measure.estimate(counts, keys, np.random.default_rng([seed, name, len(keys), *keys[:1]]))
+
+
+def _overall(counts: Counts, estimates: dict[int, dict[str, Estimate]], seed: int) -> Overall:
+    def means(measure: Measure) -> Means:
+        keys = [getattr(counts, measure.of)(c) for c in estimates]
+        together = _estimate(counts, measure, keys, seed)
+        by_class = mean([own[measure.name] for own in estimates.values()])
+        return Means(
+            sample_mean=measure.figure(together, "of all classes"),
+            class_mean=measure.figure(by_class, "of a class, on average over the classes,"),
+        )
+
+    return Overall(**{measure.name: means(measure) for measure in CLASS_MEASURES})
+
+
+def _class(
+    counts: Counts,
+    bank: Bank,
+    class_index: int,
+    estimates: dict[str, Estimate],
+    p_value: float | None,
+    adjusted: float | None,
+    seed: int,
+) -> ClassFindings:
+    name = bank.classes[class_index]
+    overlap = counts.mean(counts.spurious(class_index), "overlap")
+    verdict, reading = _verdict(
+        name, bool(bank.spurious(class_index)), estimates["spurious_control_difference"], adjusted, overlap
+    )
+    figures = {m.name: m.figure(estimates[m.name], f"of {name}") for m in CLASS_MEASURES}
+    return ClassFindings(
+        name=name,
+        index=class_index,
+        verdict=verdict,
+        reading=reading,
+        p_value=p_value,
+        adjusted_p_value=adjusted,
+        spurious_overlap=_known(overlap),
+        core_overlap=_known(counts.mean(counts.core(class_index), "overlap")),
+        features=[_feature(counts, feature, name, seed) for feature in bank.features(class_index)],
+        **figures,
+    )
+
+
+def _feature(counts: Counts, feature: LabelledFeature, class_name: str, seed: int) -> FeatureFindings:
+    key = counts.feature(feature.class_index, feature.feature_index)
+    figures = {m.name: m.figure(_estimate(counts, m, [key], seed), f"of {class_name}") for m in FEATURE_MEASURES}
+    return FeatureFindings(
+        feature=feature.feature_index,
+        rank=feature.rank,
+        label=feature.label,
+        kind=feature.kind,
+        votes=feature.votes,
+        importance=feature.importance,
+        overlap=_known(counts.mean(key, "overlap")),
+        energy=_known(counts.mean(key, "energy")),
+        control_energy=_known(counts.mean(key, "control_energy")),
+        **figures,
+    )
+
+
+def _verdict(
+    name: str, has_spurious: bool, difference: Estimate, adjusted: float | None, overlap: float
+) -> tuple[Verdict, str]:
+    if not has_spurious:
+        return "no_spurious_features", f"The bank knows no spurious feature of {name}."
+    if adjusted is None:
+        return "cannot_tell", (
+            f"Nothing can be said about {name}: only {difference.n} pictures show its spurious features "
+            f"clearly, at least {MINIMUM_PICTURES} are needed."
+        )
+    if adjusted <= ERROR_RATE and difference.interval.low > 0:
+        return "relies", (
+            f"The classifier relies on spurious features of {name}: noise on them costs more than the same noise "
+            f"elsewhere on the same pictures."
+        )
+    if overlap > LARGEST_OVERLAP:
+        return "cannot_tell", (
+            f"Nothing can be said about {name}: its spurious features fill so much of the picture that their control "
+            f"covers {percent(overlap)} of the same place."
+        )
+    return "not_shown", f"No reliance on the spurious features of {name} was shown."
+
+
+def _known(value: float) -> float | None:
+    return None if isnan(value) else value

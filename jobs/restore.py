@@ -1,0 +1,31 @@
+"""Fills an empty Redis, new or flushed, from the store: ended jobs as they ended, the others queued again."""
+
+from __future__ import annotations
+
+import structlog
+
+from jobs.errors import NotFound
+from jobs.queue import JobQueue
+
+log = structlog.get_logger()
+
+
+def restore(queue: JobQueue) -> int:
+    """Make every job of the store known to Redis, once in that Redis's life.
+
+    Returns:
+        Number of jobs in the store; 0 where it was done before.
+    """
+    if not queue.ledger.needs_restoring():
+        return 0
+    count = 0
+    for job in queue.store.list("audits"):
+        try:
+            queue.enter(job)
+        except NotFound:
+            continue  # its request was never written in full
+        count += 1
+    queue.ledger.mark_restored()
+    if count:
+        log.info("jobs restored from the store", count=count)
+    return count

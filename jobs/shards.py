@@ -1,0 +1,51 @@
+"""How an audit is cut: contiguous ranges of pictures, each a file whose name says what it was made from."""
+
+from __future__ import annotations
+
+import hashlib
+
+from pydantic import BaseModel, ConfigDict, Field
+
+FEWEST_SHARDS = 4
+FEWEST_PICTURES = 64  # below it loading the models takes longer than a shard's pictures
+
+
+class ShardPlan(BaseModel):
+    """The shards of one audit. `audits/<id>/plan.json`."""
+
+    model_config = ConfigDict(frozen=True)
+
+    audit: str = Field(description="Id of the audit, which is the digest of its inputs.")
+    rows: int = Field(ge=1, description="Samples in the index of the data set.")
+    pictures: int = Field(ge=1, description="Samples to audit, spread evenly over the index.")
+    shards: int = Field(ge=1, description="Number of shards.")
+
+    def positions(self, shard: int) -> range:
+        """Which of the `pictures` belong to a shard."""
+        return range(shard * self.pictures // self.shards, (shard + 1) * self.pictures // self.shards)
+
+    def rows_of(self, shard: int) -> list[int]:
+        """The index rows of a shard, ascending."""
+        return [position * self.rows // self.pictures for position in self.positions(shard)]
+
+    def file(self, shard: int) -> str:
+        """The shard's name in the store; another plan or audit never gives the same."""
+        positions = self.positions(shard)
+        made_from = f"{self.audit} {self.rows} {self.pictures} {positions.start} {positions.stop}"
+        key = hashlib.sha256(made_from.encode()).hexdigest()[:16]
+        return f"audits/{self.audit}/shards/{shard:05d}-{key}.parquet"
+
+
+def plan_shards(audit: str, rows: int, max_pictures: int | None, shard_pictures: int) -> ShardPlan:
+    """Cut an audit into shards of at most `shard_pictures`; a small one into up to four of at least 64.
+
+    Args:
+        audit: Its id.
+        rows: Samples in the data set, >= 1.
+        max_pictures: Audit at most this many; None for all.
+        shard_pictures: As in the settings.
+    """
+    pictures = rows if max_pictures is None else min(rows, max_pictures)
+    needed = -(-pictures // shard_pictures)
+    useful = min(FEWEST_SHARDS, -(-pictures // FEWEST_PICTURES))
+    return ShardPlan(audit=audit, rows=rows, pictures=pictures, shards=max(needed, useful))

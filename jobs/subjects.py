@@ -1,0 +1,79 @@
+"""Brings together what an audit request names: bank, backbone, classifier and the classes they share."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from jobs.audit import AuditRequest, Subjects
+from jobs.class_map import map_classes
+from jobs.classifiers import get_classifier
+from jobs.datasets import get_dataset
+from jobs.errors import NotFound
+from jobs.isolation import IsolatedClassifier
+from jobs.settings import Settings
+from jobs.store import Store
+from models.bank import Bank, find_banks
+from models.errors import BankError
+
+
+def find_bank(settings: Settings, name: str) -> Bank:
+    """A bank by its name or its digest (`sha256:...`).
+
+    Raises:
+        NotFound: There is no such bank.
+        BankError: It is damaged.
+    """
+    paths = find_banks(settings.banks_dir)
+    if name in paths:
+        return Bank.load(paths[name])
+    for path in paths.values() if name.startswith("sha256:") else ():
+        try:
+            bank = Bank.load(path)
+        except BankError:
+            continue
+        if bank.digest == name:
+            return bank
+    known = ", ".join(sorted(paths)) or "(none)"
+    raise NotFound(f"There is no bank {name[:80]!r}.", field="bank", remedy=f"Use one of {known}, or a digest.")
+
+
+def check_subjects(store: Store, settings: Settings, request: AuditRequest) -> Bank:
+    """Find out whether the request can be audited, before it is queued.
+
+    Returns:
+        The bank it names.
+
+    Raises:
+        NotFound: There is no such bank, data set or classifier.
+        Invalid: Their classes do not meet.
+    """
+    bank = find_bank(settings, request.bank)
+    dataset = get_dataset(store, request.dataset)
+    classifier = get_classifier(store, request.classifier)
+    map_classes(bank, dataset.classes, classifier.spec.classes, request.class_map, request.classes)
+    return bank
+
+
+@contextmanager
+def open_subjects(store: Store, settings: Settings, request: AuditRequest) -> Iterator[Subjects]:
+    """Load everything; the classifier runs in a process of its own, which ends with the block."""
+    bank = find_bank(settings, request.bank)
+    dataset = get_dataset(store, request.dataset)
+    classifier = get_classifier(store, request.classifier)
+    classes = map_classes(bank, dataset.classes, classifier.spec.classes, request.class_map, request.classes)
+    backbone = bank.backbone(
+        device=settings.device,
+        precision=settings.precision,
+        runtime=settings.runtime,
+        compile=settings.compile,
+        threads=settings.threads,
+        cache=settings.data_dir / "cache",
+    )
+    with (
+        store.local_copy(f"blobs/{classifier.blob}") as path,
+        IsolatedClassifier(path, classifier.spec, settings, batch_size=request.batch_size) as isolated,
+    ):
+        yield Subjects(
+            bank, backbone, isolated.predict, classifier.spec.preprocessing, classes, isolated.provider
+        )

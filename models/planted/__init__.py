@@ -1,0 +1,1 @@
+"""Planted pictures: procedurally drawn objects on backgrounds, with cues whose masks are known exactly."""

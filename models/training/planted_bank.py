@@ -1,0 +1,161 @@
+"""Make the ``planted`` bank: rank features, label them by the exact masks, judge the masks on other pictures."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from PIL import Image
+
+from models.backbone import Backbone
+from models.bank import BackboneEntry, Bank, Exemplar, Feature, Manifest, write_bank
+from models.planted.painter import SIZE
+from models.planted.rendering import Picture, render
+from models.planted.scenes import CLASSES, Scene
+from models.preprocessing import Preprocessing
+from models.training.features import Activations, activations, forward, importance, statistics, top_features
+from models.training.overlap import decide, vote
+from models.training.plan import Plan
+from models.training.precision import mask_precision
+from models.training.progress import progress
+
+LABELLER = "exact-mask overlap (planted)"
+VOTERS = 15
+"""Pictures that vote on a feature: those of its class on which it is strongest."""
+
+EXEMPLARS = 5
+JPEG_QUALITY = 90
+
+
+@dataclass(frozen=True)
+class Labelled:
+    """A labelled feature and its strongest pictures, strongest first: rows of the labelling set."""
+
+    feature: Feature
+    rows: list[int]
+
+
+def make_planted_bank(
+    plan: Plan, trained: Path, labelling: Sequence[Scene], judging: Sequence[Scene], destination: Path
+) -> Bank:
+    """Write the bank of the backbone in ``trained`` (weights and card, see ``models.training.robust``).
+
+    labelling: scenes that rank and label the features; judging: scenes of another seed, that measure the masks.
+    """
+    preprocessing = Preprocessing(size=SIZE, mean=plan.mean, std=plan.std)
+    backbone = Backbone.load(
+        trained / "backbone.safetensors",
+        architecture=plan.architecture,
+        arguments=plan.arguments,
+        num_classes=len(CLASSES),
+        preprocessing=preprocessing,
+        runtime="torch",
+        precision="fp32",
+    )
+    pictures = _draw(labelling, "drawing pictures to label with")
+    images = _tensor(pictures)
+    found = activations(backbone, images)
+    labelled = label_features(backbone, found, images, pictures)
+    by_class: dict[int, list[Feature]] = {}
+    for row in labelled:
+        by_class.setdefault(row.feature.class_index, []).append(row.feature)
+    card: dict[str, Any] = json.loads((trained / "card.json").read_text(encoding="utf-8"))
+    card["labelling"] = {
+        "labeller": LABELLER,
+        "rule": f"the {VOTERS} strongest pictures predicted as the class vote for the region shown best",
+        "pictures": len(labelling),
+        "seed": labelling[0].seed,
+    }
+    card["mask_average_precision"] = {
+        "pictures": len(judging),
+        "seed": judging[0].seed,
+        **mask_precision(backbone, by_class, _draw(judging, "drawing pictures to judge with")),
+    }
+    exemplars, files = _exemplars(labelled, found, pictures)
+    manifest = Manifest(
+        name="planted",
+        title="Planted pictures with exact object and cue masks",
+        licence="Apache-2.0",
+        labeller=LABELLER,
+        grouping="predicted",
+        classes=CLASSES,
+        backbone=BackboneEntry(
+            architecture=plan.architecture,
+            arguments=dict(plan.arguments),
+            preprocessing=preprocessing,
+            maps=tuple(next(forward(backbone, images[:1])).maps.shape[1:]),
+        ),
+        features=tuple(row.feature for row in labelled),
+        exemplars=exemplars,
+        card=card,
+    )
+    return write_bank(destination, manifest, trained / "backbone.safetensors", files)
+
+
+def label_features(
+    backbone: Backbone, found: Activations, images: torch.Tensor, pictures: Sequence[Picture]
+) -> list[Labelled]:
+    """The top features of each class, labelled by the exact masks of ``pictures`` (whose pixels are ``images``)."""
+    importances = importance(found, backbone.weight.cpu())
+    labelled = []
+    for class_index, channels in enumerate(top_features(importances)):
+        group = (found.predicted == class_index).nonzero()[:, 0]
+        for rank, channel in enumerate(channels, start=1):
+            strongest = group[found.phi[group, channel].argsort(descending=True, stable=True)[:VOTERS]]
+            maps = torch.cat([features.maps[:, channel].cpu() for features in forward(backbone, images[strongest])])
+            votes = vote(maps, [pictures[row] for row in strongest.tolist()])
+            label, kind = decide(votes)
+            feature = Feature(
+                class_index=class_index,
+                feature_index=channel,
+                rank=rank,
+                importance=round(float(importances[class_index, channel]), 5),
+                label=label,
+                kind=kind,
+                votes=votes,
+                statistics=statistics(found.phi[group, channel]),
+            )
+            labelled.append(Labelled(feature, strongest[:EXEMPLARS].tolist()))
+    return labelled
+
+
+def _exemplars(
+    labelled: Sequence[Labelled], found: Activations, pictures: Sequence[Picture]
+) -> tuple[tuple[Exemplar, ...], dict[str, bytes]]:
+    exemplars, files = [], {}
+    for entry in labelled:
+        feature = entry.feature
+        for position, row in enumerate(entry.rows):
+            name = f"exemplars/{feature.class_index}-{feature.feature_index}-{position}.jpg"
+            stream = io.BytesIO()
+            Image.fromarray(pictures[row].image).save(stream, "JPEG", quality=JPEG_QUALITY)
+            files[name] = stream.getvalue()
+            scene = pictures[row].scene
+            exemplars.append(
+                Exemplar(
+                    class_index=feature.class_index,
+                    feature_index=feature.feature_index,
+                    sample=f"{scene.label}/{scene.seed}-{scene.index}",
+                    activation=float(f"{found.phi[row, feature.feature_index]:.6g}"),
+                    picture=name,
+                )
+            )
+    return tuple(exemplars), files
+
+
+def _draw(scenes: Sequence[Scene], title: str) -> list[Picture]:
+    pictures = []
+    with progress(title, len(scenes)) as advance:
+        for scene in scenes:
+            pictures.append(render(scene))
+            advance()
+    return pictures
+
+
+def _tensor(pictures: Sequence[Picture]) -> torch.Tensor:
+    return torch.stack([torch.from_numpy(picture.image.transpose(2, 0, 1).copy()) for picture in pictures])

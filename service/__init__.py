@@ -1,0 +1,1 @@
+"""What other systems call: HTTP, keys, limits, metrics, pages, the command line and the client."""

@@ -1,0 +1,138 @@
+"""The HTTP application: one LitServe server, one queue to the model worker, and every router of the service."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import redis
+from fastapi import APIRouter, FastAPI
+from litserve import LitServer
+from litserve.loops.base import _SENTINEL_VALUE
+from starlette.middleware import Middleware
+
+from jobs.queue import JobQueue
+from jobs.settings import Settings
+from jobs.store import Store
+from jobs.version import code_version
+from service.auth import Guard, keys_needed
+from service.banks import Banks
+from service.inference import API_PATH, MaskAPI
+from service.keys import KeyStore
+from service.limits import BodyLimit, Connection, spool_large_parts
+from service.metrics import Observer, share_metrics
+from service.problems import ProblemDetails, install
+from service.routes import banks, capabilities, health, keys, masks, pages
+from service.submission import Submission
+from service.tickets import Tickets
+
+ROUTERS: tuple[APIRouter, ...] = (
+    masks.router,
+    banks.router,
+    capabilities.router,
+    keys.router,
+    health.router,
+    pages.router,
+)
+
+REDIS_SECONDS = 2.0
+"""Longest a health check or a scrape waits for Redis."""
+DESCRIPTION = """\
+Which parts of a picture does a classifier rely on that it should not?
+
+* **Now, for a picture**: `POST /v1/masks` gives the core and spurious features of a class as soft masks, and the exact
+  share of the score that each contributes.
+* **Later, for a data set**: upload a classifier and a data set, submit an audit, follow its job, read its report.
+
+Where keys are on, every path but `/livez` and `/readyz` needs one: `Authorization: Bearer cck_...` or `X-API-Key`.
+Errors are RFC 9457 problem details; their `type` is stable, see docs/api.md.
+"""
+
+
+class Server(LitServer):
+    """LitServe as a queue and a process manager, without the routes and middlewares it brings along.
+
+    Its routes (0.2.19) would stand beside ours unguarded, its health check asks the wrong process, and its gzip spends
+    milliseconds on base64 that hardly shrinks.
+    """
+
+    def register_endpoints(self) -> None:
+        """No routes of LitServe's own."""
+
+    def _register_middleware(self) -> None:
+        """No middlewares of LitServe's own."""
+
+    @asynccontextmanager
+    async def lifespan(self, app: FastAPI) -> AsyncIterator[None]:
+        """Ends after the last request; then the workers, which ignore signals, are told to go through their queue."""
+        async with super().lifespan(app):
+            yield
+        for _ in self._inference_workers_config_for_api(API_PATH):
+            self._get_request_queue(API_PATH).put(_SENTINEL_VALUE)
+
+
+def build_server(settings: Settings, folder: Path) -> Server:
+    """Put the service together; nothing is started yet.
+
+    Args:
+        settings: of the service.
+        folder: an empty folder for what the processes of this server share: the tickets of queued pictures, the
+            workers' statuses, the metrics. Worthless when the server has ended.
+
+    Raises:
+        ModelsError, Problem: the default bank is missing or damaged.
+    """
+    (folder / "metrics").mkdir()
+    share_metrics(folder / "metrics")
+    spool_large_parts()
+    Tickets.create(folder / "tickets", settings.max_queue)
+
+    api = MaskAPI(settings, folder)
+    # The engine chooses the device itself, by the settings; LitServe only has to start one worker.
+    server = Server(api, accelerator="cpu", timeout=False, restart_workers=True)
+    server.uvicorn_graceful_timeout = round(settings.deadline_seconds) + 5
+    app = server.app
+    app.title, app.version, app.description = "Cuecheck", code_version(), DESCRIPTION
+
+    store = Store.from_settings(settings)
+    state = app.state
+    state.settings = settings
+    state.folder = folder
+    state.store = store
+    state.keys = KeyStore(store)
+    state.banks = Banks(settings.banks_dir, settings.default_bank)
+    state.banks.get(settings.default_bank)
+    state.queue = JobQueue(settings)
+    state.redis = redis.Redis.from_url(
+        settings.redis_url, socket_connect_timeout=REDIS_SECONDS, socket_timeout=REDIS_SECONDS, decode_responses=True
+    )
+    state.submission = Submission(api, server, Tickets(folder / "tickets"), settings.deadline_seconds)
+    state.closing = Connection.closing
+
+    app.user_middleware = [
+        Middleware(Observer),
+        Middleware(Guard, keys=state.keys, needed=keys_needed(settings)),
+        Middleware(BodyLimit, settings=settings),
+    ]
+    install(app)
+    for router in ROUTERS:
+        app.include_router(router)
+    _complete_openapi(app)
+    return server
+
+
+def _complete_openapi(app: FastAPI) -> None:
+    """Add what FastAPI leaves out of the OpenAPI document: the schema that the error responses refer to."""
+    generate = app.openapi
+
+    def openapi() -> dict[str, Any]:
+        document = generate()
+        schemas = document["components"]["schemas"]
+        details = ProblemDetails.model_json_schema(ref_template="#/components/schemas/{model}")
+        schemas |= details.pop("$defs", {})
+        schemas["ProblemDetails"] = details
+        return document
+
+    app.openapi = openapi  # type: ignore[method-assign]

@@ -1,0 +1,80 @@
+"""`cuecheck` on the command line: what runs the service, and what asks it.
+
+Exit codes: 0 done; 1 failed, or the service refused; 2 wrong usage; 3 the service cannot be reached or is too busy
+(try again later); 130 interrupted.
+"""
+
+from __future__ import annotations
+
+import sys
+from importlib.metadata import version
+from typing import Annotated
+
+import typer
+
+from jobs.errors import JobsError, Unavailable
+from jobs.settings import Settings
+from models.errors import ModelsError
+from service.commands import audit, banks, classifiers, datasets, demo, jobs, keys, masks, planted, server
+from service.commands.connection import Connection
+from service.console import ExitCode, complain, out
+
+app = typer.Typer(
+    help="Shows which parts of a picture a classifier relies on that it should not.",
+    epilog="Exit codes: 0 done; 1 failed or refused; 2 wrong usage; 3 not reached or too busy; 130 interrupted.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+for module in (server, masks, audit, demo):
+    module.register(app)
+for name, group in {
+    "jobs": jobs.app,
+    "bank": banks.app,
+    "dataset": datasets.app,
+    "classifier": classifiers.app,
+    "keys": keys.app,
+    "planted": planted.app,
+}.items():
+    app.add_typer(group, name=name)
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        out.print(f"cuecheck {version('cuecheck')}")
+        raise typer.Exit
+
+
+@app.callback()
+def root(
+    context: typer.Context,
+    url: Annotated[
+        str | None,
+        typer.Option(envvar="CUECHECK_URL", help="Root of the service; the one the settings describe if left out."),
+    ] = None,
+    key: Annotated[
+        str | None, typer.Option(envvar="CUECHECK_KEY", help="API key, where the service asks for one.")
+    ] = None,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    """Options for all commands come before the command."""
+    if url is None:
+        settings = Settings()
+        host = "127.0.0.1" if settings.host in ("0.0.0.0", "::") else settings.host
+        url = f"http://{f'[{host}]' if ':' in host else host}:{settings.port}"
+    context.obj = Connection(url=url, key=key)
+
+
+def main() -> None:
+    """Run the command; whatever it ends with becomes an exit code, and a sentence instead of a traceback."""
+    try:
+        app()
+    except (JobsError, ModelsError) as error:
+        complain(str(error), error.field, error.remedy)
+        sys.exit(ExitCode.BUSY if isinstance(error, Unavailable) else ExitCode.FAILED)
+
+
+if __name__ == "__main__":
+    main()

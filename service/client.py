@@ -1,0 +1,295 @@
+"""A small typed client of the service's HTTP interface; the command line is written with it.
+
+with Client("http://127.0.0.1:8765", key="cck_...") as client:
+    dataset = client.upload_dataset(Path("pictures.zip"))
+    classifier = client.upload_classifier(Path("model.onnx"), spec)
+    job = client.submit_audit(AuditRequest(classifier=classifier.id, dataset=dataset.id))
+    for job in client.follow(job.id):
+        print(job.done, "of", job.total)
+    report = client.report(job.id)
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import IO, Any, Self
+
+import httpx
+
+from jobs.audit import AuditRequest
+from jobs.classifiers import ClassifierRecord
+from jobs.datasets import DatasetRecord
+from jobs.records import JobRecord
+from models.classifiers.spec import ClassifierSpec
+from service.problems import ProblemDetails
+from service.schemas import BankClass, BankDetails, BankFeatures, BankList, MasksAnswer, Page
+
+Source = Path | IO[bytes]
+"""What is uploaded: a path, or an open file, such as one that reports its progress."""
+
+RECONNECTS = 5
+"""Times in a row that a broken stream of events is opened again."""
+
+
+class ClientError(Exception):
+    """Base of all errors raised here.
+
+    Attributes:
+        problem: The service's own words, where it answered.
+    """
+
+    def __init__(self, message: str, problem: ProblemDetails | None = None) -> None:
+        super().__init__(message)
+        self.problem = problem
+
+
+class Refused(ClientError):
+    """The service does not take the request as it is (4xx): change it; `problem.field` and `.remedy` say how."""
+
+
+class Busy(ClientError):
+    """The service, or a part of it, cannot answer now (no connection, 429, 503): try again later.
+
+    Attributes:
+        retry_after: Seconds after which to try, where the service said so.
+    """
+
+    def __init__(self, message: str, problem: ProblemDetails | None = None, retry_after: float | None = None) -> None:
+        super().__init__(message, problem)
+        self.retry_after = retry_after
+
+
+class Broken(ClientError):
+    """The service failed (other 5xx), or what answered is not this service."""
+
+
+class Client:
+    """One service, reached with one key; a context manager."""
+
+    def __init__(
+        self,
+        url: str = "http://127.0.0.1:8765",
+        key: str | None = None,
+        timeout: float = 60.0,
+        transport: httpx.BaseTransport | None = None,
+    ) -> None:
+        """Prepare a client; nothing is sent yet.
+
+        Args:
+            url: Root of the service.
+            key: API key, where the service asks for one.
+            timeout: Longest wait for the next byte of an answer, seconds.
+            transport: How requests travel, for tests and proxies.
+        """
+        headers = {"X-API-Key": key} if key else {}
+        self._http = httpx.Client(base_url=url, headers=headers, timeout=timeout, transport=transport)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._http.close()
+
+    # --- Masks and banks
+
+    def masks(
+        self, pictures: Sequence[tuple[str, bytes]], fields: Mapping[str, str | Sequence[str]] | None = None
+    ) -> MasksAnswer:
+        """Masks of some pictures, the maps as base64 in the answer.
+
+        Args:
+            pictures: Name and bytes of each.
+            fields: The further form fields of `POST /v1/masks`, such as `bank`, `classes`, `maps`, `size`.
+        """
+        files = [("pictures", picture) for picture in pictures]
+        answer = self._send("POST", "/v1/masks", files=files, data=dict(fields or {}))
+        return MasksAnswer.model_validate_json(answer.content)
+
+    def capabilities(self) -> dict[str, Any]:
+        """Everything this service offers: audits, corruptions, formats, limits."""
+        capabilities: dict[str, Any] = self._send("GET", "/v1/capabilities").json()
+        return capabilities
+
+    def banks(self) -> BankList:
+        """The feature banks."""
+        return BankList.model_validate_json(self._send("GET", "/v1/banks").content)
+
+    def bank(self, bank: str) -> BankDetails:
+        """One feature bank, by name or digest, with its card."""
+        return BankDetails.model_validate_json(self._send("GET", f"/v1/banks/{bank}").content)
+
+    def bank_classes(self, bank: str) -> Iterator[BankClass]:
+        """The classes of a bank."""
+        return map(BankClass.model_validate, self._pages(f"/v1/banks/{bank}/classes"))
+
+    def bank_features(self, bank: str, class_name: str) -> BankFeatures:
+        """The labelled features of a class."""
+        path = f"/v1/banks/{bank}/classes/{class_name}/features"
+        return BankFeatures.model_validate_json(self._send("GET", path).content)
+
+    # --- Data sets and classifiers
+
+    def upload_dataset(
+        self, archive: Source, name: str | None = None, idempotency_key: str | None = None
+    ) -> DatasetRecord:
+        """Upload a zip or tar of class folders; the same bytes give the same data set.
+
+        Args:
+            archive: The file.
+            name: What to call it; the file's name where left out.
+            idempotency_key: Makes it safe to send this call again.
+        """
+        fields = {} if name is None else {"name": name}
+        answer = self._upload("/v1/datasets", archive, fields, idempotency_key)
+        return DatasetRecord.model_validate_json(answer.content)
+
+    def datasets(self) -> Iterator[DatasetRecord]:
+        """All data sets."""
+        return map(DatasetRecord.model_validate, self._pages("/v1/datasets"))
+
+    def dataset(self, dataset: str) -> DatasetRecord:
+        """One data set, by id."""
+        return DatasetRecord.model_validate_json(self._send("GET", f"/v1/datasets/{dataset}").content)
+
+    def delete_dataset(self, dataset: str) -> None:
+        """Delete a data set; refused while an audit uses it."""
+        self._send("DELETE", f"/v1/datasets/{dataset}")
+
+    def upload_classifier(
+        self, file: Source, spec: ClassifierSpec, idempotency_key: str | None = None
+    ) -> ClassifierRecord:
+        """Upload a classifier, which is tried out before this returns; the same file and spec give the same one."""
+        fields = {"spec": spec.model_dump_json(exclude_none=True)}
+        answer = self._upload("/v1/classifiers", file, fields, idempotency_key)
+        return ClassifierRecord.model_validate_json(answer.content)
+
+    def classifiers(self) -> Iterator[ClassifierRecord]:
+        """All classifiers."""
+        return map(ClassifierRecord.model_validate, self._pages("/v1/classifiers"))
+
+    def classifier(self, classifier: str) -> ClassifierRecord:
+        """One classifier, by id."""
+        return ClassifierRecord.model_validate_json(self._send("GET", f"/v1/classifiers/{classifier}").content)
+
+    def delete_classifier(self, classifier: str) -> None:
+        """Delete a classifier; refused while an audit uses it."""
+        self._send("DELETE", f"/v1/classifiers/{classifier}")
+
+    # --- Audits and jobs
+
+    def submit_audit(self, request: AuditRequest, idempotency_key: str | None = None) -> JobRecord:
+        """Queue an audit. The same inputs are the same job: one that is done comes back finished."""
+        headers = {"Idempotency-Key": idempotency_key} if idempotency_key else {}
+        answer = self._send("POST", "/v1/audits", json=request.model_dump(exclude_defaults=True), headers=headers)
+        return JobRecord.model_validate_json(answer.content)
+
+    def jobs(self) -> Iterator[JobRecord]:
+        """All jobs, the newest first."""
+        return map(JobRecord.model_validate, self._pages("/v1/jobs"))
+
+    def job(self, job: str) -> JobRecord:
+        """One job, by id."""
+        return JobRecord.model_validate_json(self._send("GET", f"/v1/jobs/{job}").content)
+
+    def cancel(self, job: str) -> JobRecord:
+        """Ask a job to stop; it does within one batch."""
+        return JobRecord.model_validate_json(self._send("POST", f"/v1/jobs/{job}/cancel").content)
+
+    def retry(self, job: str) -> JobRecord:
+        """Queue a failed or cancelled job again; what is done of it is kept."""
+        return JobRecord.model_validate_json(self._send("POST", f"/v1/jobs/{job}/retry").content)
+
+    def follow(self, job: str) -> Iterator[JobRecord]:
+        """The job's record now, after every change, and lastly in its final state."""
+        failures = 0
+        while failures <= RECONNECTS:
+            try:
+                for record in self._events(job):
+                    failures = 0
+                    yield record
+                    if record.state.is_final:
+                        return
+            except Busy:
+                if failures == RECONNECTS:
+                    raise
+            failures += 1
+            time.sleep(min(2**failures / 4, 5))
+        raise Busy(f"The events of job {job} end again and again before the job does.")
+
+    def report(self, audit: str) -> dict[str, Any]:
+        """The report of a finished audit, as `docs/report.schema.json` describes it."""
+        report: dict[str, Any] = json.loads(self.report_bytes(audit, "application/json"))
+        return report
+
+    def report_bytes(self, audit: str, media_type: str) -> bytes:
+        """The report as it is kept: `application/json` or `text/html`."""
+        return self._send("GET", f"/v1/audits/{audit}/report", headers={"Accept": media_type}).content
+
+    # --- The wire
+
+    def _pages(self, path: str) -> Iterator[Any]:
+        cursor: str | None = None
+        while True:
+            answer = self._send("GET", path, params={"cursor": cursor} if cursor else {})
+            page = Page[Any].model_validate_json(answer.content)
+            yield from page.items
+            cursor = page.next
+            if cursor is None:
+                return
+
+    def _upload(
+        self, path: str, source: Source, fields: Mapping[str, str], idempotency_key: str | None
+    ) -> httpx.Response:
+        headers = {"Idempotency-Key": idempotency_key} if idempotency_key else {}
+        with ExitStack() as stack:
+            file = stack.enter_context(source.open("rb")) if isinstance(source, Path) else source
+            name = Path(str(getattr(file, "name", "file"))).name
+            # Indexing a large archive and trying out a classifier take longer than the answer to anything else.
+            timeout = httpx.Timeout(self._http.timeout.connect, read=600.0)
+            return self._send("POST", path, files={"file": (name, file)}, data=fields, headers=headers, timeout=timeout)
+
+    def _events(self, job: str) -> Iterator[JobRecord]:
+        with (
+            _translated(self._http.base_url),
+            self._http.stream("GET", f"/v1/jobs/{job}/events", headers={"Accept": "text/event-stream"}) as answer,
+        ):
+            if answer.is_error:
+                answer.read()
+                raise _error(answer)
+            for line in answer.iter_lines():
+                if line.startswith("data:"):
+                    yield JobRecord.model_validate_json(line.removeprefix("data:"))
+
+    def _send(self, method: str, path: str, **arguments: Any) -> httpx.Response:
+        with _translated(self._http.base_url):
+            answer = self._http.request(method, path, **arguments)
+        if answer.is_error:
+            raise _error(answer)
+        return answer
+
+
+@contextmanager
+def _translated(url: httpx.URL) -> Iterator[None]:
+    """Turn what httpx raises into the errors of this module."""
+    try:
+        yield
+    except httpx.TimeoutException as error:
+        raise Busy(f"{url} does not answer in time.") from error
+    except (httpx.TransportError, httpx.InvalidURL) as error:
+        raise Busy(f"{url} cannot be reached: {error}.") from error
+
+
+def _error(answer: httpx.Response) -> ClientError:
+    """The error that an answer without success is."""
+    try:
+        problem = ProblemDetails.model_validate_json(answer.content)
+    except ValueError:
+        return Broken(f"{answer.url} answered {answer.status_code} {answer.reason_phrase}, and no problem document.")
+    if answer.status_code in (429, 503):
+        seconds = answer.headers.get("retry-after", "")
+        return Busy(problem.detail, problem, float(seconds) if seconds.isdecimal() else None)
+    return Refused(problem.detail, problem) if answer.status_code < 500 else Broken(problem.detail, problem)

@@ -1,0 +1,1 @@
+"""The commands of `cuecheck`, one noun per file."""

@@ -1,0 +1,127 @@
+"""What the command line prints, and how it ends."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from enum import IntEnum
+
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import (
+    BarColumn,
+    DownloadColumn,
+    MofNCompleteColumn,
+    Progress,
+    ProgressColumn,
+    SpinnerColumn,
+    Task,
+    TextColumn,
+    TimeElapsedColumn,
+    TransferSpeedColumn,
+)
+from rich.table import Table
+from rich.text import Text
+
+from jobs.records import JobRecord, JobState
+
+out = Console(highlight=False)
+err = Console(stderr=True, highlight=False)
+
+
+class ExitCode(IntEnum):
+    """How every command ends; `cuecheck --help` lists them."""
+
+    DONE = 0
+    FAILED = 1
+    USAGE = 2
+    BUSY = 3
+    INTERRUPTED = 130
+
+
+STATE_STYLES = {
+    JobState.QUEUED: "yellow",
+    JobState.RUNNING: "cyan",
+    JobState.SUCCEEDED: "green",
+    JobState.FAILED: "red",
+    JobState.CANCELLED: "magenta",
+}
+
+
+def complain(message: str, field: str | None = None, remedy: str | None = None) -> None:
+    """Say on standard error what was wrong, where, and what to do."""
+    place = f" [dim](field {escape(field)})[/]" if field else ""
+    err.print(f"[bold red]error:[/] {escape(message)}{place}")
+    if remedy:
+        err.print(f"[bold]remedy:[/] {escape(remedy)}")
+
+
+def table(*columns: str, title: str | None = None) -> Table:
+    """An empty table in the house style."""
+    made = Table(title=title, title_justify="left", box=None, pad_edge=False, header_style="bold")
+    for column in columns:
+        made.add_column(column, overflow="fold")
+    return made
+
+
+def lines(title: str, pairs: Iterable[tuple[str, object]]) -> None:
+    """Print one thing: its title, then a name and a value per line; what is None is left out."""
+    out.print(f"[bold]{escape(title)}[/]")
+    for name, value in pairs:
+        if value is not None:
+            out.print(f"  {name:<12}", Text(str(value)))
+
+
+class _Left(ProgressColumn):
+    """Pictures per second and the time left, as the service reckons them."""
+
+    def render(self, task: Task) -> Text:
+        rate, left = task.fields.get("rate"), task.fields.get("left")
+        pace = f"{rate:.1f}/s" if rate else ""
+        return Text(f"{pace}  {left:.0f} s left" if left else pace, style="dim")
+
+
+@contextmanager
+def job_progress() -> Iterator[JobProgress]:
+    """A progress bar of one job, on standard error."""
+    with Progress(
+        SpinnerColumn(),
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        _Left(),
+        TimeElapsedColumn(),
+        console=err,
+    ) as progress:
+        yield JobProgress(progress)
+
+
+class JobProgress:
+    """A bar that shows a job's record."""
+
+    def __init__(self, progress: Progress) -> None:
+        self._progress = progress
+        self._task = progress.add_task("audit", total=None)
+
+    def show(self, job: JobRecord) -> None:
+        """Show the latest record."""
+        self._progress.update(
+            self._task,
+            description=f"audit [{STATE_STYLES[job.state]}]{job.state.value}[/]",
+            completed=job.done,
+            total=job.total,
+            rate=job.rate,
+            left=job.seconds_left,
+        )
+
+
+def upload_progress() -> Progress:
+    """A progress bar for bytes sent, on standard error."""
+    return Progress(
+        SpinnerColumn(),
+        TextColumn("{task.description}"),
+        BarColumn(),
+        DownloadColumn(),
+        TransferSpeedColumn(),
+        console=err,
+    )

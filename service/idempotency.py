@@ -1,0 +1,119 @@
+"""`Idempotency-Key`: a POST that is sent again under its key is answered as the first time, and acts no second time.
+
+Everything that may be created with a key has an id made from its contents. So a request whose first sending is not
+answered yet, or was cut short, is simply carried out again: there is no half-done state to guard against.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Callable
+from typing import Annotated
+
+from fastapi import Header, Response
+from pydantic import BaseModel
+
+from jobs.ledger import Ledger, answering
+from service.problems import Problem
+
+PREFIX = "cuecheck:idempotency:"
+REMEMBER_SECONDS = 24 * 3600
+"""How long a key and its answer are remembered."""
+KEY = re.compile(r"[\x21-\x7e]{1,255}")
+
+IdempotencyKey = Annotated[
+    str | None,
+    Header(
+        alias="Idempotency-Key",
+        description="Makes it safe to send the request again: within a day the same key with the same body gets the "
+        "same answer (with `Idempotency-Replayed: true`), with another body 422.",
+        examples=["nightly-2026-11-23"],
+    ),
+]
+
+
+class _Held(BaseModel):
+    """What is remembered of a key: whom it belongs to, and the answer as soon as there is one."""
+
+    fingerprint: str
+    status: int | None = None
+    location: str = ""
+    body: str = ""
+
+
+class Idempotency:
+    """The keys of one service, in Redis: what each was used for, and what the answer was."""
+
+    def __init__(self, ledger: Ledger) -> None:
+        self._redis = ledger.client
+
+    def once(
+        self, key: str | None, principal: str, action: str, fingerprint: str, act: Callable[[], Response]
+    ) -> Response:
+        """Answer a request: from memory, or by acting. A refusal is not remembered: its cause may be mended.
+
+        Args:
+            key: The header's value; without one nothing is remembered.
+            principal: Who asks: keys of different callers never meet.
+            action: Method and path.
+            fingerprint: Digest of everything in the body.
+            act: Carries the request out; its answer must be JSON.
+
+        Raises:
+            Problem: `invalid` for a key that is not 1 to 255 visible ASCII characters, `key-reused` if it came with
+                another body before.
+            Unavailable: Redis does not answer.
+        """
+        if key is None:
+            return act()
+        if KEY.fullmatch(key) is None:
+            raise Problem("invalid", "The key is not 1 to 255 visible ASCII characters.", field="Idempotency-Key")
+        name = PREFIX + fingerprint_of(principal, action, key)
+        held = self._claim(name, fingerprint)
+        if held.fingerprint != fingerprint:
+            raise Problem(
+                "key-reused",
+                "This key came with another body before.",
+                field="Idempotency-Key",
+                remedy="Use a fresh key for a different request.",
+            )
+        if held.status is not None:
+            headers = {"Location": held.location, "Idempotency-Replayed": "true"}
+            return Response(held.body, held.status, headers, media_type="application/json")
+        try:
+            response = act()
+        except BaseException:
+            self._forget(name)
+            raise
+        self._remember(name, fingerprint, response)
+        return response
+
+    @answering
+    def _claim(self, name: str, fingerprint: str) -> _Held:
+        """What is remembered of the key, which is now this request's if it was nobody's."""
+        claim = _Held(fingerprint=fingerprint)
+        if self._redis.set(name, claim.model_dump_json(), nx=True, ex=REMEMBER_SECONDS):
+            return claim
+        held = self._redis.get(name)
+        return _Held.model_validate_json(held) if held else claim
+
+    @answering
+    def _forget(self, name: str) -> None:
+        self._redis.delete(name)
+
+    @answering
+    def _remember(self, name: str, fingerprint: str, response: Response) -> None:
+        held = _Held(
+            fingerprint=fingerprint,
+            status=response.status_code,
+            location=response.headers["Location"],
+            body=bytes(response.body).decode(),
+        )
+        self._redis.set(name, held.model_dump_json(), ex=REMEMBER_SECONDS)
+
+
+def fingerprint_of(*parts: str) -> str:
+    """One digest of several parts, such as the fields of a form and the sha256 of its file."""
+    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()

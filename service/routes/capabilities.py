@@ -1,0 +1,71 @@
+"""What this installation can do: every registry and every limit that a client may want to know beforehand."""
+
+from __future__ import annotations
+
+from typing import get_args
+
+from fastapi import APIRouter, Depends, Request
+from pydantic import BaseModel, Field
+
+from jobs.pictures import FORMATS
+from service.auth import require
+from service.options import MAX_CLASSES
+from service.problems import KINDS, TYPE_PREFIX, problem_responses
+from service.schemas import Encoding, MapKind, Size
+
+router = APIRouter(tags=["capabilities"])
+
+
+class MaskCapabilities(BaseModel):
+    """What `POST /v1/masks` takes."""
+
+    maps: list[str]
+    sizes: list[str]
+    encodings: list[str]
+    picture_formats: list[str]
+    max_pictures: int = Field(description="Per request.")
+    max_pixels: int = Field(description="Per picture.")
+    max_classes: int = Field(description="Explained per picture.")
+    max_body_bytes: int
+    deadline_seconds: float
+
+
+class Capabilities(BaseModel):
+    """The registries and limits of this installation."""
+
+    version: str
+    banks: list[str]
+    default_bank: str
+    masks: MaskCapabilities
+    max_upload_bytes: int
+    problem_types: dict[str, str] = Field(description="Every `type` an error may have, with its title.")
+
+
+@router.get(
+    "/v1/capabilities",
+    operation_id="capabilities",
+    dependencies=[Depends(require("infer"))],
+    responses=problem_responses("unauthorised", "forbidden"),
+)
+def capabilities(request: Request) -> Capabilities:
+    """What can be asked for here, and within which limits."""
+    state = request.app.state
+    settings = state.settings
+    return Capabilities(
+        version=request.app.version,
+        banks=state.banks.names(),
+        default_bank=settings.default_bank,
+        masks=MaskCapabilities(
+            maps=list(get_args(MapKind)),
+            sizes=list(get_args(Size)),
+            encodings=list(get_args(Encoding)),
+            picture_formats=list(FORMATS),
+            max_pictures=settings.max_pictures,
+            max_pixels=settings.max_pixels,
+            max_classes=MAX_CLASSES,
+            max_body_bytes=settings.max_body_bytes,
+            deadline_seconds=settings.deadline_seconds,
+        ),
+        max_upload_bytes=settings.max_upload_bytes,
+        problem_types={TYPE_PREFIX + kind: about.title for kind, about in KINDS.items()},
+    )

@@ -1,0 +1,62 @@
+"""The pages for people. They hold no data themselves: a browser asks the API for it, with the key it was given.
+
+They need no sign-in form of their own. Where keys are asked for, the service answers a browser's first request with an
+HTTP Basic challenge; the key is typed in as the password, and the browser sends it with everything the pages do.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from fastapi import APIRouter
+from fastapi.responses import HTMLResponse
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from starlette.responses import Response
+from starlette.staticfiles import StaticFiles
+from starlette.types import Scope
+
+PAGES = Path(__file__).resolve().parent.parent / "pages"
+
+HEADERS = {
+    # Nothing from other sites, nothing inline: what a file name or a class name might smuggle in has no way to run.
+    "Content-Security-Policy": (
+        "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob:; connect-src 'self'; "
+        "form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+    ),
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "same-origin",
+    "Cache-Control": "no-cache",
+}
+
+_templates = Environment(
+    loader=FileSystemLoader(PAGES / "templates"), autoescape=True, undefined=StrictUndefined, auto_reload=False
+)
+
+
+class _Assets(StaticFiles):
+    """Scripts, styles and pictures; a browser asks each time whether they changed (ETag), so none goes stale."""
+
+    async def get_response(self, path: str, scope: Scope) -> Response:
+        response = await super().get_response(path, scope)
+        response.headers.update(HEADERS)
+        return response
+
+
+router = APIRouter(include_in_schema=False)
+router.mount("/static", _Assets(directory=PAGES / "static"))
+
+
+def _page(template: str, path: str) -> HTMLResponse:
+    return HTMLResponse(_templates.get_template(template).render(page=path), headers=HEADERS)
+
+
+@router.get("/")
+def try_a_picture() -> HTMLResponse:
+    """Upload a picture and see its masks."""
+    return _page("picture.html.j2", "/")
+
+
+@router.get("/jobs")
+def jobs() -> HTMLResponse:
+    """What runs and what has run."""
+    return _page("jobs.html.j2", "/jobs")

@@ -1,0 +1,151 @@
+"""From the API process to the model worker and back: one queue entry per picture, and a wait that always ends.
+
+LitServe's own request handler (0.2.19) leaves its entry behind when a request is cancelled, waits for ever if the
+worker dies, and lets the worker compute for clients that are gone. This one ends on whichever comes first: all
+answers, the deadline, the client hanging up, or the death of the worker that had the picture.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+import uuid
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+
+import structlog
+from litserve import LitAPI, LitServer
+from litserve.server import RegularRequestHandler
+from litserve.utils import LitAPIStatus, ResponseBufferItem
+from starlette.requests import Request
+
+from service.answers import Answer
+from service.engine import PictureTask
+from service.inference import QueuedPicture
+from service.metrics import metrics
+from service.problems import Problem
+from service.tickets import Ticket, Tickets
+
+log = structlog.get_logger(__name__)
+
+LOOK_SECONDS = 0.5
+"""How often a waiting request looks whether the worker is still alive."""
+
+
+class ClientGone(Exception):
+    """The client hung up: there is nobody to answer."""
+
+
+@dataclass(frozen=True)
+class _Wait:
+    uid: str
+    ticket: Ticket
+    entry: ResponseBufferItem
+
+
+class Submission(RegularRequestHandler):
+    """Puts pictures into the worker's queue and waits for their answers."""
+
+    def __init__(self, lit_api: LitAPI, server: LitServer, tickets: Tickets, deadline_seconds: float) -> None:
+        super().__init__(lit_api, server)
+        self.tickets = tickets
+        self.deadline_seconds = deadline_seconds
+
+    async def answers(self, tasks: Sequence[PictureTask], request: Request) -> list[Answer]:
+        """Have pictures explained.
+
+        Args:
+            tasks: the pictures of one request.
+            request: whose body has been read; watched for the client hanging up.
+
+        Returns:
+            One answer per task, in order. Those not ready at the deadline have the problem `deadline`, those whose
+            worker died `worker-lost`.
+
+        Raises:
+            Problem: there is no room for them now. ClientGone: the client hung up.
+        """
+        tickets = self.tickets.admit(len(tasks))
+        self._count_waiting()
+        waits = [_Wait(str(uuid.uuid4()), ticket, ResponseBufferItem(asyncio.Event())) for ticket in tickets]
+        self.server.response_buffer.update({wait.uid: wait.entry for wait in waits})
+        try:
+            deadline = time.monotonic() + self.deadline_seconds
+            await asyncio.to_thread(self._put, tasks, waits, deadline)
+            await self._wait(waits, request, deadline)
+            return [_answer(wait, self.tickets) for wait in waits]
+        finally:
+            for wait in waits:
+                self.server.response_buffer.pop(wait.uid, None)
+                self.tickets.release(wait.ticket)
+            self._count_waiting()
+
+    def _put(self, tasks: Sequence[PictureTask], waits: Sequence[_Wait], deadline: float) -> None:
+        """In a thread: a put crosses two sockets with the picture's bytes, and LitServe does it on the event loop."""
+        queue = self.server._get_request_queue(self.lit_api.api_path)
+        consumer = self.server.app.response_queue_id
+        for position, (task, wait) in enumerate(zip(tasks, waits, strict=True)):
+            now = time.monotonic()
+            picture = QueuedPicture(task, wait.ticket, now, deadline, following=len(tasks) - position - 1)
+            queue.put((consumer, wait.uid, now, picture))
+
+    async def _wait(self, waits: Sequence[_Wait], request: Request, deadline: float) -> None:
+        """Until all are answered or lost, or the deadline has passed.
+
+        Raises:
+            ClientGone: before that, the client hung up.
+        """
+        answered = asyncio.ensure_future(asyncio.gather(*(wait.entry.event.wait() for wait in waits)))
+        hung_up = asyncio.ensure_future(_hang_up(request))
+        try:
+            while (left := deadline - time.monotonic()) > 0:
+                await asyncio.wait(
+                    {answered, hung_up}, timeout=min(left, LOOK_SECONDS), return_when=asyncio.FIRST_COMPLETED
+                )
+                if answered.done():
+                    return
+                if hung_up.done():
+                    raise ClientGone
+                for wait in waits:
+                    if self.tickets.lost(wait.ticket):
+                        wait.entry.event.set()
+        finally:
+            for task in (answered, hung_up):
+                task.cancel()
+            with suppress(asyncio.CancelledError):
+                await asyncio.gather(answered, hung_up, return_exceptions=True)
+
+    def _count_waiting(self) -> None:
+        metrics().pictures_waiting.set(self.tickets.held)
+
+
+async def _hang_up(request: Request) -> None:
+    """Returns when the client has gone; the body must have been read to its end."""
+    while (await request.receive())["type"] != "http.disconnect":
+        pass
+
+
+def _answer(wait: _Wait, tickets: Tickets) -> Answer:
+    if wait.entry.response is not None:
+        answer, status = wait.entry.response
+        if status == LitAPIStatus.OK:
+            return answer
+        return Answer(problem=Problem("internal", "The model worker failed on this picture; its log has the reason."))
+    if tickets.lost(wait.ticket):
+        return Answer(
+            problem=Problem(
+                "worker-lost",
+                "The worker that had this picture died; a new one is being started.",
+                remedy="Send the picture again; if this repeats, the picture may be the cause.",
+                headers={"Retry-After": "5"},
+            )
+        )
+    return Answer(
+        problem=Problem(
+            "deadline",
+            "The answer was not ready in time.",
+            remedy="Send fewer pictures at a time, or send them again when the service is less busy.",
+            headers={"Retry-After": "5"},
+        )
+    )

@@ -1,0 +1,1 @@
+"""Benchmarks: ratios within one run. `make bench`, or `python -m tests.bench NAME...` for some of them."""

@@ -1,0 +1,70 @@
+"""Timing that can be trusted on a noisy machine: rivals run in turn, and only their ratio is reported."""
+
+from __future__ import annotations
+
+import os
+import platform
+import statistics
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Ratio:
+    """One measured ratio.
+
+    Attributes:
+        name: what is compared.
+        value: the ratio.
+        aim: what it should reach, e.g. ">= 0.90".
+        detail: the figures behind it, in words with units.
+    """
+
+    name: str
+    value: float
+    aim: str
+    detail: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def met(self) -> bool:
+        """Whether the aim is reached."""
+        sign, bound = self.aim.split()
+        return self.value >= float(bound) if sign == ">=" else self.value <= float(bound)
+
+    def record(self) -> dict[str, Any]:
+        """For `bench.json`."""
+        return {**asdict(self), "value": round(self.value, 4), "met": self.met}
+
+
+def interleave(rivals: Mapping[str, Callable[[], object]], rounds: int = 7) -> dict[str, list[float]]:
+    """Seconds of each rival in each round; every round runs all of them, so a slow minute slows all alike."""
+    for run in rivals.values():
+        run()
+    seconds: dict[str, list[float]] = {name: [] for name in rivals}
+    for _ in range(rounds):
+        for name, run in rivals.items():
+            start = time.perf_counter()
+            run()
+            seconds[name].append(time.perf_counter() - start)
+    return seconds
+
+
+def paired_ratio(numerator: list[float], denominator: list[float]) -> float:
+    """Median over the rounds of the ratio within a round."""
+    return statistics.median(a / b for a, b in zip(numerator, denominator, strict=True))
+
+
+def machine() -> dict[str, Any]:
+    """What the figures were measured on."""
+    with open("/proc/cpuinfo") as lines:
+        model = next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), "unknown")
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
+    return {
+        "processor": model,
+        "cores": len(os.sched_getaffinity(0)),
+        "memory_gib": round(memory, 1),
+        "python": platform.python_version(),
+        "system": platform.platform(),
+    }

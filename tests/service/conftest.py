@@ -1,0 +1,224 @@
+"""A real service for the tests of this room: its own processes, a real Redis, real HTTP, and a small random bank."""
+
+from __future__ import annotations
+
+import io
+import os
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx
+import numpy as np
+import psutil
+import pytest
+import torch
+from PIL import Image
+from safetensors.torch import save_file
+
+from jobs.redis_server import RedisServer
+from jobs.settings import PREFIX, Settings
+from models import architectures
+from models.bank import Bank, Exemplar, write_bank
+from tests.conftest import ROOT
+from tests.models.conftest import ARGUMENTS, CLASSES, manifest
+
+START_SECONDS = 120.0
+STOP_SECONDS = 60.0
+RUN = "from jobs.settings import Settings; from service.lifecycle import serve; serve(Settings())"
+
+
+@dataclass
+class RunningServer:
+    """A service in processes of its own.
+
+    Attributes:
+        url: where it answers.
+        settings: it was started with.
+        process: its main process.
+        log: file with what it wrote.
+    """
+
+    url: str
+    settings: Settings
+    process: subprocess.Popen[bytes]
+    log: Path
+
+    @property
+    def pid(self) -> int:
+        """Id of the main process."""
+        return self.process.pid
+
+    def worker(self) -> psutil.Process:
+        """The model worker."""
+        (worker,) = httpx.get(f"{self.url}/readyz").json()["workers"]
+        return psutil.Process(worker["process"])
+
+    def family(self) -> list[psutil.Process]:
+        """The main process and all below it."""
+        main = psutil.Process(self.pid)
+        return [main, *main.children(recursive=True)]
+
+    def is_ready(self) -> bool:
+        """Whether /readyz says so."""
+        try:
+            return httpx.get(f"{self.url}/readyz", timeout=5).status_code == 200
+        except httpx.TransportError:
+            return False
+
+    def wait_until_ready(self) -> None:
+        """Raises with the log if it does not become ready."""
+        wait_for(self.is_ready, START_SECONDS, lambda: self.log.read_text()[-4000:], self.process)
+
+    def stop(self) -> int:
+        """Send SIGTERM; returns the exit code."""
+        if self.process.poll() is None:
+            self.process.send_signal(signal.SIGTERM)
+        return self.process.wait(STOP_SECONDS)
+
+
+def wait_for(
+    happened: Callable[[], object],
+    seconds: float,
+    about: Callable[[], str] = lambda: "",
+    process: subprocess.Popen[bytes] | None = None,
+) -> None:
+    """Wait for a condition of another process, which has no event to wait on."""
+    deadline = time.monotonic() + seconds
+    while not happened():
+        if time.monotonic() > deadline or (process is not None and process.poll() is not None):
+            raise AssertionError(f"did not happen within {seconds} s. {about()}")
+        time.sleep(0.05)
+
+
+def free_port() -> int:
+    """A port that nobody listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def picture(height: int = 96, width: int = 96, seed: int = 0) -> np.ndarray:
+    """A smooth random picture, uint8 [H, W, 3]."""
+    coarse = np.random.default_rng(seed).integers(0, 256, (6, 6, 3), dtype=np.uint8)
+    return np.asarray(Image.fromarray(coarse).resize((width, height), Image.Resampling.BICUBIC))
+
+
+def encoded(pixels: np.ndarray, kind: str = "PNG", **options: object) -> bytes:
+    """A picture as a file."""
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, kind, **options)
+    return buffer.getvalue()
+
+
+def upload(*contents: bytes) -> list[tuple[str, tuple[str, bytes]]]:
+    """The files of a request for masks."""
+    return [("pictures", (f"{i}.png", content)) for i, content in enumerate(contents)]
+
+
+@pytest.fixture(scope="session")
+def redis_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A Redis of this room's own, which nobody empties while the service uses it."""
+    with tempfile.TemporaryDirectory(prefix="cuecheck-") as folder, RedisServer(Path(folder)) as server:
+        yield server.url
+
+
+@pytest.fixture(scope="session")
+def banks_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two random banks, `tiny` with one exemplar picture and `other`, and the damaged `broken`."""
+    folder = tmp_path_factory.mktemp("banks")
+    for seed, name in enumerate(("tiny", "other", "broken")):
+        torch.manual_seed(seed)
+        weights = folder / f"{name}.safetensors"
+        save_file(architectures.build("small_resnet", len(CLASSES), ARGUMENTS).state_dict(), weights)
+        shown = "exemplars/ant-0.jpg"
+        exemplars = (
+            Exemplar(class_index=0, feature_index=0, sample="ant/1.jpg", activation=1.5, picture=shown),
+            Exemplar(class_index=0, feature_index=0, sample="ant/2.jpg", activation=1.0),
+        )
+        write_bank(
+            folder / name,
+            manifest(name=name, exemplars=exemplars),
+            weights,
+            {shown: encoded(picture(), "JPEG")},
+        )
+    damaged = folder / "broken" / "backbone.safetensors"
+    damaged.write_bytes(damaged.read_bytes()[:-1])
+    return folder
+
+
+@pytest.fixture(scope="session")
+def tiny_bank(banks_dir: Path) -> Bank:
+    """The bank that the service under test answers with by default."""
+    return Bank.load(banks_dir / "tiny")
+
+
+StartServer = Callable[..., RunningServer]
+
+
+@pytest.fixture(scope="session")
+def start_server(banks_dir: Path, redis_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[StartServer]:
+    """Starts further services with settings of their own; each is stopped at the end of the session at the latest."""
+    with ExitStack() as started:
+
+        def start(*, wait: bool = True, **changes: object) -> RunningServer:
+            folder = tmp_path_factory.mktemp("service")
+            fields: dict[str, object] = {
+                "data_dir": folder / "data",
+                "banks_dir": banks_dir,
+                "default_bank": "tiny",
+                "redis_url": redis_url,
+                "port": free_port(),
+                "device": "cpu",
+                "runtime": "torch",
+                "threads": 1,
+            }
+            settings = Settings.model_validate(fields | changes)
+            inherited = {name: value for name, value in os.environ.items() if not name.startswith(PREFIX)}
+            log = folder / "log.txt"
+            with log.open("wb") as output:
+                process = subprocess.Popen(
+                    [sys.executable, "-c", RUN],
+                    cwd=ROOT,
+                    env={**inherited, **settings.environment(), "OMP_NUM_THREADS": "1"},
+                    stdout=output,
+                    stderr=subprocess.STDOUT,
+                    start_new_session=True,
+                )
+            server = RunningServer(f"http://127.0.0.1:{settings.port}", settings, process, log)
+            started.callback(_end, server)
+            if wait:
+                server.wait_until_ready()
+            return server
+
+        yield start
+
+
+def _end(server: RunningServer) -> None:
+    family = server.family() if server.process.poll() is None else []
+    try:
+        server.stop()
+    finally:
+        for process in family:
+            if process.is_running():
+                process.kill()
+
+
+@pytest.fixture(scope="session")
+def server(start_server: StartServer) -> RunningServer:
+    """The service that most tests share; no test may stop it or change what others see."""
+    return start_server()
+
+
+@pytest.fixture(scope="session")
+def http(server: RunningServer) -> Iterator[httpx.Client]:
+    """A client of it."""
+    with httpx.Client(base_url=server.url, timeout=60) as client:
+        yield client
