@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -103,6 +104,16 @@ class Subjects:
         )
 
 
+class _SkippedRow(NamedTuple):
+    """What is kept of a sample that is not audited; its bytes are not."""
+
+    row: int
+    sample: str
+    class_index: int
+    reason: str
+    detail: str
+
+
 def audit_shard(
     samples: Iterable[Sample],
     subjects: Subjects,
@@ -117,7 +128,7 @@ def audit_shard(
         subjects: loaded once by the worker.
         request: parameters.
         max_pixels: largest picture decoded; larger ones are skipped with that reason.
-        progress: called after every batch with the number of samples done so far; may raise to stop the shard.
+        progress: called about once a batch with the number of samples done so far; may raise to stop the shard.
 
     Returns:
         A table of `rows.SCHEMA`: audited samples in order, then the skipped ones. Equal inputs give equal tables.
@@ -127,28 +138,25 @@ def audit_shard(
     """
     together = _pictures_per_batch(request, subjects.preprocessing)
     tables: list[pa.Table] = []
-    skipped: list[tuple[Sample, str, str]] = []
+    skipped: list[_SkippedRow] = []
     batch: list[View] = []
     done = 0
     for done, sample in enumerate(samples, start=1):
-        reason = subjects.classes.skipped.get(sample.label)
-        try:
-            if reason is not None:
-                skipped.append((sample, reason, REASONS[reason]))
-            elif isinstance(sample.content, Skipped):
-                skipped.append((sample, sample.content.reason, sample.content.message))
-            else:
-                batch.append(_view(sample, decode(sample.content, max_pixels), subjects))
-        except PictureError as error:
-            skipped.append((sample, error.reason, str(error)))
+        outcome = _view(sample, subjects, max_pixels)
+        if isinstance(outcome, View):
+            batch.append(outcome)
+        else:
+            class_index = int(subjects.classes.of_label[sample.label])
+            skipped.append(_SkippedRow(sample.row, sample.sample, class_index, *outcome))
         if len(batch) == together:
             tables.append(_audit(batch, subjects, request))
             batch = []
-            progress(done)
+        if done % together == 0:
+            progress(done - len(batch))
     if batch:
         tables.append(_audit(batch, subjects, request))
     progress(done)
-    table = pa.concat_tables([*tables, _rows_of_skipped(skipped, subjects.classes)])
+    table = pa.concat_tables([*tables, _rows_of_skipped(skipped)])
     return table.replace_schema_metadata({rows.RAN_ON: subjects.ran_on().model_dump_json()})
 
 
@@ -156,7 +164,17 @@ def _pictures_per_batch(request: AuditRequest, preprocessing: Preprocessing) -> 
     return max(1, min(request.batch_size, PIXEL_BUDGET // preprocessing.size**2))
 
 
-def _view(sample: Sample, pixels: NDArray[np.uint8], subjects: Subjects) -> View:
+def _view(sample: Sample, subjects: Subjects, max_pixels: int) -> View | Skipped:
+    """The picture as both networks see it, or why it is not audited."""
+    reason = subjects.classes.skipped.get(sample.label)
+    if reason is not None:
+        return Skipped(reason, REASONS[reason])
+    if isinstance(sample.content, Skipped):
+        return sample.content
+    try:
+        pixels = decode(sample.content, max_pixels)
+    except PictureError as error:
+        return Skipped(error.reason, error.message)
     class_index = int(subjects.classes.of_label[sample.label])
     first, second = subjects.backbone.preprocessing, subjects.preprocessing
     return view_of(pixels, sample.row, sample.sample, class_index, first, second)
@@ -238,15 +256,14 @@ def _judge(
     return predicted, of_output[predicted] == classes, probability.astype(np.float32)
 
 
-def _rows_of_skipped(skipped: list[tuple[Sample, str, str]], classes: ClassMap) -> pa.Table:
-    indices = [int(classes.of_label[sample.label]) for sample, _, _ in skipped]
+def _rows_of_skipped(skipped: list[_SkippedRow]) -> pa.Table:
     return rows.rows(
         {
-            "sample": [sample.sample for sample, _, _ in skipped],
-            "row": [sample.row for sample, _, _ in skipped],
-            "class": [None if index < 0 else index for index in indices],
+            "sample": [left.sample for left in skipped],
+            "row": [left.row for left in skipped],
+            "class": [None if left.class_index < 0 else left.class_index for left in skipped],
             "variant": [rows.SKIPPED] * len(skipped),
-            "reason": [reason for _, reason, _ in skipped],
-            "detail": [detail for _, _, detail in skipped],
+            "reason": [left.reason for left in skipped],
+            "detail": [left.detail for left in skipped],
         }
     )

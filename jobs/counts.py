@@ -184,7 +184,7 @@ class Counts:
         lost = (control.correct == 1) & (tested.correct == 0)
         gain = tested.probability - control.probability
         order = np.lexsort((tested.row, gain, ~lost, codes))
-        order = order[np.isin(codes[order], self._spurious)]
+        order = order[np.isin(codes[order], self._spurious) & (gain[order] < 0)]
         first_of_feature = np.searchsorted(codes[order], codes[order])
         for i in order[np.arange(order.size) - first_of_feature < WORST].tolist():
             key = int(tested.class_index[i]), int(tested.feature[i])

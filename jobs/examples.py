@@ -74,14 +74,15 @@ def exhibits(
 ) -> list[Exhibit]:
     """The features on which noise costs most beyond its control, each with its worst pictures.
 
-    These few pictures are read again and their masks computed again as in the audit.
+    These few pictures are read again and their masks computed again as in the audit. Features that cost nothing more
+    than their controls are not shown.
     """
     chosen = sorted(
         (
             (own, feature)
             for own in classes
             for feature in own.features
-            if feature.control_difference.value is not None and worst.get((own.index, feature.feature))
+            if (feature.control_difference.value or 0) > 0 and worst.get((own.index, feature.feature))
         ),
         key=lambda pair: -(pair[1].control_difference.value or 0),
     )[:MOST_FEATURES]

@@ -75,7 +75,7 @@ class Estimate:
                 reading=f"Withheld: {reason}.",
             )
         low, high = self.interval.low, self.interval.high
-        over = f"{self.n:,} pictures" + (f" of {self.classes:,} classes" if self.classes is not None else "")
+        over = f"{self.n:,} pictures" + (f" of {counted(self.classes)}" if self.classes is not None else "")
         return Figure(
             value=self.value,
             low=low,
@@ -92,13 +92,18 @@ def percent(value: float) -> str:
 
 
 def points(value: float) -> str:
-    """A difference of two shares."""
-    return f"{100 * value:+.1f} points".replace("-", "−")
+    """A difference of two shares, with a true minus sign; what rounds to nothing has none."""
+    return f"{100 * value:.1f} points".replace("-0.0 ", "0.0 ").replace("-", "−")
 
 
 def index(value: float) -> str:
     """A number in [-1, 1]."""
     return f"{value:+.2f}".replace("-", "−")
+
+
+def counted(classes: int) -> str:
+    """A number of classes as people say it."""
+    return "1 class" if classes == 1 else f"{classes:,} classes"
 
 
 def share(outcomes: NDArray[np.int64], generator: np.random.Generator) -> Estimate:

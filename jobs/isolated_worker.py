@@ -15,6 +15,7 @@ import resource
 import signal
 import socket
 import sys
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -28,7 +29,7 @@ PR_SET_PDEATHSIG, PR_SET_NO_NEW_PRIVS = 1, 38
 MOST_BYTES_WRITTEN = 2**16
 """Of any file, standard error included."""
 MOST_OPEN_FILES = 512
-MOST_THREADS = 256
+MOST_THREADS = 1024
 LONGEST_MESSAGE = 2**15
 LONGEST_TEXT = 2000
 """Characters; what a network makes a runtime say is not trusted to be short."""
@@ -71,6 +72,14 @@ class Launch:
 
 
 @dataclass(frozen=True)
+class Task:
+    """Pictures that lie in the shared memory; the process answers after every batch of them."""
+
+    pictures: int
+    batch: int
+
+
+@dataclass(frozen=True)
 class Opened:
     """First answer of the process: what runs the classifier."""
 
@@ -98,7 +107,7 @@ class Refusal:
         """What to answer where `error` was raised."""
         from models.errors import ClassifierError, DeviceError
 
-        message = str(error)[:LONGEST_TEXT]
+        message = " ".join(str(error).split())[:LONGEST_TEXT]
         said = f"{error} {error.__cause__ or ''}"
         if isinstance(error, MemoryError) or any(phrase in said for phrase in EXHAUSTED):
             return cls("memory", message)
@@ -135,33 +144,43 @@ def confine(parent: int) -> bool:
     Returns:
         Whether the network is gone.
     """
-    Path("/proc/self/oom_score_adj").write_text("1000")
+    with suppress(OSError):  # where /proc may not be written to
+        Path("/proc/self/oom_score_adj").write_text("1000")
     libc = ctypes.CDLL(None, use_errno=True)
     isolated = libc.unshare(CLONE_NEWUSER | CLONE_NEWNET) == 0
     libc.prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
     libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)  # after unshare, which clears it
     if os.getppid() != parent:
         sys.exit("the parent was gone before the process was tied to it")
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    resource.setrlimit(resource.RLIMIT_FSIZE, (MOST_BYTES_WRITTEN, MOST_BYTES_WRITTEN))
-    resource.setrlimit(resource.RLIMIT_NOFILE, (MOST_OPEN_FILES, MOST_OPEN_FILES))
+    _lower(resource.RLIMIT_CORE, 0)
+    _lower(resource.RLIMIT_FSIZE, MOST_BYTES_WRITTEN)
+    _lower(resource.RLIMIT_NOFILE, MOST_OPEN_FILES)
     if isolated:  # elsewhere the limit would count every process of this user, not just this one's threads
-        resource.setrlimit(resource.RLIMIT_NPROC, (MOST_THREADS, MOST_THREADS))
+        _lower(resource.RLIMIT_NPROC, MOST_THREADS)
     return isolated
 
 
 def limit_memory(allowance: int) -> None:
     """Let the process map `allowance` bytes beyond what it has mapped so far."""
     pages = int(Path("/proc/self/statm").read_text().split()[0])
-    limit = pages * resource.getpagesize() + allowance
-    resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
+    _lower(resource.RLIMIT_AS, pages * resource.getpagesize() + allowance)
 
 
 def limit_seconds(seconds: float) -> None:
     """End the process once it has used `seconds` more of CPU time, should the parent be unable to."""
     used = resource.getrusage(resource.RUSAGE_SELF)
     limit = int(used.ru_utime + used.ru_stime + seconds) + 1
-    resource.setrlimit(resource.RLIMIT_CPU, (limit, resource.RLIM_INFINITY))
+    hard = resource.getrlimit(resource.RLIMIT_CPU)[1]
+    resource.setrlimit(
+        resource.RLIMIT_CPU, (limit if hard == resource.RLIM_INFINITY else min(limit, hard), hard)
+    )
+
+
+def _lower(kind: int, limit: int) -> None:
+    """Set a limit for good; one that is stricter already stays."""
+    hard = resource.getrlimit(kind)[1]
+    limit = limit if hard == resource.RLIM_INFINITY else min(limit, hard)
+    resource.setrlimit(kind, (limit, limit))
 
 
 def cuda_devices() -> int:
@@ -214,14 +233,15 @@ def _serve(channel: socket.socket, classifier: Classifier, launch: Launch) -> No
     spec = json.loads(launch.spec)
     shared = SharedBatch(launch.memory, spec["preprocessing"]["size"], len(spec["classes"]))
     while message := channel.recv(LONGEST_MESSAGE):
-        count = int(json.loads(message)["pictures"])
-        limit_seconds(launch.seconds_per_batch * launch.threads)
+        task = Task(**json.loads(message))
         try:
-            shared.scores[:count] = classifier.forward(shared.pictures[:count])
+            for start in range(0, task.pictures, task.batch):
+                stop = min(start + task.batch, task.pictures)
+                limit_seconds(launch.seconds_per_batch * launch.threads)
+                shared.scores[start:stop] = classifier.forward(shared.pictures[start:stop])
+                _send(channel, {"done": stop})
         except Exception as error:
             _send(channel, {"refusal": asdict(Refusal.of(error))})
-        else:
-            _send(channel, {"pictures": count})
 
 
 def _send(channel: socket.socket, message: dict[str, Any]) -> None:

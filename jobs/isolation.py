@@ -20,6 +20,7 @@ import sys
 import time
 from contextlib import suppress
 from dataclasses import asdict
+from io import FileIO
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal, NoReturn, Self
@@ -27,7 +28,7 @@ from typing import Any, Literal, NoReturn, Self
 import numpy as np
 
 from jobs.errors import Invalid, Unavailable
-from jobs.isolated_worker import EXHAUSTED, LONGEST_MESSAGE, Launch, Opened, Refusal
+from jobs.isolated_worker import EXHAUSTED, LONGEST_MESSAGE, Launch, Opened, Refusal, Task
 from jobs.settings import Settings
 from jobs.shared_batch import MOST_PICTURES, SharedBatch, create
 from models.classifiers.spec import ClassifierSpec
@@ -40,8 +41,8 @@ FILE_COPIES = 3
 SECONDS_TO_LEAVE = 1.0
 """How long a process that closed its socket may take to end."""
 
-NOWHERE = "/nonexistent"
-"""Home and scratch folder of the process: none, as for Debian's users without one. It has nothing to write."""
+NOWHERE = "/dev/null"
+"""Home and scratch folder of the process: it has nothing to write, and here not even root can make a folder."""
 
 KEPT_VARIABLES = (
     "LD_LIBRARY_PATH",
@@ -109,27 +110,25 @@ class IsolatedClassifier:
         self._settings, self._deadline = settings, deadline
         self._failure: ClassifierFailed | None = None
         self._doing = "opening it"
-        self._errors = os.memfd_create("cuecheck-errors", os.MFD_CLOEXEC)
+        self._errors = FileIO(os.memfd_create("cuecheck-errors", os.MFD_CLOEXEC), "r+")
         self._channel, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        memory = create(self._side, self._classes)
-        self._shared = SharedBatch(memory, self._side, self._classes)
-        launch = Launch(
-            file=str(file.absolute()),
-            spec=spec.model_dump_json(),
-            device=settings.device,
-            threads=settings.threads or len(os.sched_getaffinity(0)),
-            allow_cpu_nodes=settings.classifier_cpu_nodes,
-            inspect=inspect,
-            memory_bytes=settings.classifier_memory_bytes + FILE_COPIES * file.stat().st_size,
-            seconds_to_open=settings.classifier_dry_run_seconds,
-            seconds_per_batch=settings.classifier_seconds_per_batch,
-            parent=os.getpid(),
-            channel=theirs.fileno(),
-            memory=memory,
-        )
-        with theirs:
+        with theirs, create(self._side, self._classes) as memory:
+            self._shared = SharedBatch(memory.fileno(), self._side, self._classes)
+            launch = Launch(
+                file=str(file.absolute()),
+                spec=spec.model_dump_json(),
+                device=settings.device,
+                threads=settings.threads or len(os.sched_getaffinity(0)),
+                allow_cpu_nodes=settings.classifier_cpu_nodes,
+                inspect=inspect,
+                memory_bytes=settings.classifier_memory_bytes + FILE_COPIES * file.stat().st_size,
+                seconds_to_open=settings.classifier_dry_run_seconds,
+                seconds_per_batch=settings.classifier_seconds_per_batch,
+                parent=os.getpid(),
+                channel=theirs.fileno(),
+                memory=memory.fileno(),
+            )
             self._process = _start(launch, self._errors)
-        os.close(memory)
         try:
             opened = Opened(**self._receive(settings.classifier_dry_run_seconds)["opened"])
         except BaseException:
@@ -156,8 +155,9 @@ class IsolatedClassifier:
         if batch.shape[1:] != (3, self._side, self._side):
             raise ValueError(f"pictures of shape {list(batch.shape)}, not [N, 3, {self._side}, {self._side}]")
         scores = np.empty((len(batch), self._classes), np.float32)
-        for start in range(0, len(batch), self._batch):
-            part = batch[start : start + self._batch]
+        most = max(1, MOST_PICTURES // self._batch) * self._batch
+        for start in range(0, len(batch), most):
+            part = batch[start : start + most]
             scores[start : start + len(part)] = self._forward(part)
         return scores
 
@@ -165,9 +165,7 @@ class IsolatedClassifier:
         """End the process and all it may have started. Harmless when repeated."""
         self._stop()
         self._channel.close()
-        if self._errors >= 0:
-            os.close(self._errors)
-            self._errors = -1
+        self._errors.close()
 
     def __enter__(self) -> Self:
         return self
@@ -180,11 +178,12 @@ class IsolatedClassifier:
     def _forward(self, part: np.ndarray) -> np.ndarray:
         if self._failure is not None:
             raise self._failure
-        self._doing = f"a batch of {len(part)} pictures"
         self._shared.pictures[: len(part)] = part
         with suppress(BrokenPipeError, ConnectionResetError):  # receiving says why
-            self._channel.send(json.dumps({"pictures": len(part)}).encode())
-        self._receive(self._settings.classifier_seconds_per_batch)
+            self._channel.send(json.dumps(asdict(Task(len(part), self._batch))).encode())
+        for start in range(0, len(part), self._batch):
+            self._doing = f"a batch of {min(self._batch, len(part) - start)} pictures"
+            self._receive(self._settings.classifier_seconds_per_batch)
         scores = self._shared.scores[: len(part)].copy()
         broken = np.flatnonzero(~np.isfinite(scores.max(axis=1)))
         if len(broken):
@@ -265,8 +264,9 @@ class IsolatedClassifier:
         self, reason: Reason, message: str, *, field: str | None = None, remedy: str | None = None
     ) -> NoReturn:
         self._stop()
+        verdict = "is refused" if reason == "refused" else "failed"
         self._failure = ClassifierFailed(
-            reason, f"The classifier failed: {message}", field=field, remedy=remedy
+            reason, f"The classifier {verdict}: {message}", field=field, remedy=remedy
         )
         raise self._failure
 
@@ -278,13 +278,11 @@ class IsolatedClassifier:
         return self._process.wait()
 
 
-def _start(launch: Launch, errors: int) -> subprocess.Popen[bytes]:
+def _start(launch: Launch, errors: FileIO) -> subprocess.Popen[bytes]:
     """The process, in a session and an environment of its own, with the launch on its standard input."""
-    order = os.memfd_create("cuecheck-launch", os.MFD_CLOEXEC)
-    try:
-        with open(order, "wb", closefd=False) as file:
-            file.write(json.dumps(asdict(launch)).encode())
-        os.lseek(order, 0, os.SEEK_SET)
+    with FileIO(os.memfd_create("cuecheck-launch", os.MFD_CLOEXEC), "r+") as order:
+        order.write(json.dumps(asdict(launch)).encode())
+        order.seek(0)
         return subprocess.Popen(
             # -P and -s: nothing is imported from the working folder or a user's own packages; -B: nothing is written.
             [sys.executable, "-P", "-s", "-B", "-m", "jobs.isolated_worker"],
@@ -296,8 +294,6 @@ def _start(launch: Launch, errors: int) -> subprocess.Popen[bytes]:
             pass_fds=(launch.channel, launch.memory),
             start_new_session=True,
         )
-    finally:
-        os.close(order)
 
 
 def environment(threads: int) -> dict[str, str]:
@@ -310,13 +306,14 @@ def environment(threads: int) -> dict[str, str]:
         "LANG": "C.UTF-8",
         "OMP_NUM_THREADS": str(threads),
         "CUDA_CACHE_DISABLE": "1",
+        "ORT_DISABLE_TELEMETRY": "1",
         "MALLOC_ARENA_MAX": "2",  # every further arena of glibc would take 64 MiB of the address space allowed
     }
 
 
-def _last_words(errors: int) -> str:
+def _last_words(errors: FileIO) -> str:
     """The last line a process wrote to standard error, printable and short."""
-    end = os.fstat(errors).st_size
-    text = COLOURS.sub("", os.pread(errors, 4096, max(0, end - 4096)).decode(errors="replace"))
+    end = os.fstat(errors.fileno()).st_size
+    text = COLOURS.sub("", os.pread(errors.fileno(), 4096, max(0, end - 4096)).decode(errors="replace"))
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     return "".join(letter for letter in lines[-1] if letter.isprintable())[:400] if lines else ""

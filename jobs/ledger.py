@@ -27,7 +27,7 @@ from typing import Any
 import redis
 
 from jobs.errors import Cancelled
-from jobs.records import JobRecord, JobState
+from jobs.records import JobRecord, JobState, WorkerInfo
 from jobs.redis_client import answering
 
 PREFIX = "cuecheck:"
@@ -73,6 +73,7 @@ return 0
 
 # KEYS: lease. ARGV: worker.
 _RELEASE = "if redis.call('GET', KEYS[1]) == ARGV[1] then return redis.call('DEL', KEYS[1]) end return 0"
+
 
 class Ledger:
     """All methods raise `Unavailable` while Redis cannot be reached."""
@@ -249,11 +250,11 @@ class Ledger:
     # --- Workers
 
     @answering
-    def beat(self, worker: str, info: str, seconds: float) -> None:
+    def beat(self, worker: WorkerInfo, seconds: float) -> None:
         """Keep what a worker says of itself, until it is not heard of for so long."""
         with self.client.pipeline() as pipe:
-            pipe.sadd(PREFIX + "workers", worker)
-            pipe.set(f"{PREFIX}worker:{worker}", info, px=int(seconds * 1000))
+            pipe.sadd(PREFIX + "workers", worker.name)
+            pipe.set(f"{PREFIX}worker:{worker.name}", worker.model_dump_json(), px=int(seconds * 1000))
             pipe.execute()
 
     @answering
@@ -262,13 +263,13 @@ class Ledger:
         self.client.delete(f"{PREFIX}worker:{worker}")
 
     @answering
-    def workers(self) -> list[str]:
-        """What the workers heard of lately say of themselves, by name."""
+    def workers(self) -> list[WorkerInfo]:
+        """The workers heard of lately, by name."""
         names = sorted(self.client.smembers(PREFIX + "workers"))
         infos = self.client.mget([f"{PREFIX}worker:{name}" for name in names]) if names else []
         if gone := [name for name, info in zip(names, infos, strict=True) if info is None]:
             self.client.srem(PREFIX + "workers", *gone)
-        return [info for info in infos if info is not None]
+        return [WorkerInfo.model_validate_json(info) for info in infos if info is not None]
 
     # --- Sums
 
@@ -282,7 +283,11 @@ class Ledger:
 
     @answering
     def counters(self) -> dict[str, float]:
-        """The counters by name; see `jobs/statistics.py` for what they mean."""
+        """The counters by name.
+
+        `shards` and `shard_seconds` (finished ones, models loaded included), `pictures_audited`,
+        `pictures_skipped:<reason>`, `tasks_requeued` (lost ones), `jobs_<final state>`.
+        """
         return {name: float(value) for name, value in self.client.hgetall(PREFIX + "counters").items()}
 
     @answering

@@ -88,7 +88,7 @@ def read_picture(data: bytes, max_pixels: int = DEFAULT_MAX_PIXELS) -> Picture:
         except PictureError:
             raise
         except Exception as error:  # as above
-            reason = "truncated" if "truncated" in str(error) else "damaged"
+            reason = "truncated" if "truncated" in str(error).lower() else "damaged"
             raise PictureError(reason, f"The picture cannot be decoded: {error}") from error
         if orientation in _UPRIGHT:
             notes.append("turned upright by its EXIF orientation")

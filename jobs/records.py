@@ -44,6 +44,16 @@ class JobRecord(BaseModel):
     artefacts: list[str] = Field(default_factory=list, description="Names of the files it left.")
 
 
+class WorkerInfo(BaseModel):
+    """One living worker."""
+
+    model_config = ConfigDict(frozen=True)
+
+    name: str
+    task: str | None = Field(description="`<job>-<task>-<start>` of what it runs; None while it is idle.")
+    started: datetime = Field(description="When the worker was started, UTC.")
+
+
 class JobPage(BaseModel):
     """Some jobs, newest first."""
 

@@ -91,6 +91,11 @@ class RedisServer:
                 raise Unavailable("The Redis server did not start: " + " / ".join(lines))
             time.sleep(0.02)
 
+    @property
+    def is_running(self) -> bool:
+        """Whether the process started here is still there."""
+        return self._process is not None and self._process.poll() is None
+
     def answers(self) -> bool:
         """Whether the server answers a ping now."""
         try:

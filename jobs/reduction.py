@@ -66,8 +66,8 @@ def _overall(counts: Counts, estimates: dict[int, dict[str, Estimate]], seed: in
         together = _estimate(counts, measure, keys, seed)
         by_class = mean([own[measure.name] for own in estimates.values()])
         return Means(
-            sample_mean=measure.figure(together, "of all classes"),
-            class_mean=measure.figure(by_class, "of a class, on average over the classes,"),
+            sample_mean=measure.figure(together, "of all classes together"),
+            class_mean=measure.figure(by_class, "of a class on average"),
         )
 
     return Overall(**{measure.name: means(measure) for measure in CLASS_MEASURES})

@@ -114,8 +114,8 @@ class Report(Model):
     findings: Findings
     skipped_samples: list[SkippedSample] = Field(description="The first samples not audited; all are in the table.")
     skipped_table: str = Field("skipped.parquet", description="Artefact that lists every sample not audited.")
-    method: list[str] = list(METHOD)
-    reservations: list[str] = list(RESERVATIONS)
+    method: tuple[str, ...] = Field(METHOD, description="How the figures come about.")
+    reservations: tuple[str, ...] = Field(RESERVATIONS, description="What the figures cannot say.")
 
     def to_json(self) -> bytes:
         """`report.json`: equal reports give equal bytes."""
@@ -196,12 +196,16 @@ def _verdict(
 
 
 def _answer(flagged: Sequence[str], judged: Sequence[ClassFindings], unjudged: Sequence[str]) -> str:
-    number = len(judged)
-    could = f"{number} {'class' if number == 1 else 'classes'} that could be judged"
-    if flagged:
-        first = f"This classifier relies on spurious features in {len(flagged)} of the {could}: {_names(flagged)}."
+    if len(judged) == 1:
+        could = "the one class that could be judged"
+    else:
+        could = f"the {len(judged):,} classes that could be judged"
+    if len(flagged) == len(judged) > 0:
+        first = f"This classifier relies on spurious features in {could}: {_names(flagged)}."
+    elif flagged:
+        first = f"This classifier relies on spurious features in {len(flagged):,} of {could}: {_names(flagged)}."
     elif judged:
-        first = f"No reliance on spurious features was shown in the {could}."
+        first = f"No reliance on spurious features was shown in {could}."
     elif unjudged:
         first = "This audit cannot tell whether the classifier relies on spurious features."
     else:

@@ -75,6 +75,9 @@ class Settings(BaseSettings):
     max_pixels: int = Field(50_000_000, ge=1, description="Most pixels (width x height) of one picture.")
     max_queue: int = Field(256, ge=1, description="Most pictures waiting for the model; past it requests get 429.")
     deadline_seconds: float = Field(30.0, gt=0, description="Longest a request for masks may take, seconds.")
+    idle_seconds: float = Field(
+        30.0, ge=1, description="Longest pause of a client in its body, or in taking its answer, seconds."
+    )
     batch_size: int = Field(8, ge=1, description="Most pictures in one forward of the mask service.")
     batch_timeout: float = Field(0.002, ge=0, description="Longest wait to fill a batch, seconds.")
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="Least level logged.")

@@ -13,6 +13,7 @@ from jobs.errors import NotFound
 from jobs.isolation import IsolatedClassifier
 from jobs.settings import Settings
 from jobs.store import Store
+from models.backbone import Backbone
 from models.bank import Bank, find_banks
 from models.errors import BankError
 
@@ -55,14 +56,9 @@ def check_subjects(store: Store, settings: Settings, request: AuditRequest) -> B
     return bank
 
 
-@contextmanager
-def open_subjects(store: Store, settings: Settings, request: AuditRequest) -> Iterator[Subjects]:
-    """Load everything; the classifier runs in a process of its own, which ends with the block."""
-    bank = find_bank(settings, request.bank)
-    dataset = get_dataset(store, request.dataset)
-    classifier = get_classifier(store, request.classifier)
-    classes = map_classes(bank, dataset.classes, classifier.spec.classes, request.class_map, request.classes)
-    backbone = bank.backbone(
+def load_backbone(bank: Bank, settings: Settings) -> Backbone:
+    """The bank's network as the settings have it run."""
+    return bank.backbone(
         device=settings.device,
         precision=settings.precision,
         runtime=settings.runtime,
@@ -70,10 +66,18 @@ def open_subjects(store: Store, settings: Settings, request: AuditRequest) -> It
         threads=settings.threads,
         cache=settings.data_dir / "cache",
     )
+
+
+@contextmanager
+def open_subjects(store: Store, settings: Settings, request: AuditRequest) -> Iterator[Subjects]:
+    """Load everything; the classifier runs in a process of its own, which ends with the block."""
+    bank = find_bank(settings, request.bank)
+    dataset = get_dataset(store, request.dataset)
+    classifier = get_classifier(store, request.classifier)
+    classes = map_classes(bank, dataset.classes, classifier.spec.classes, request.class_map, request.classes)
+    backbone = load_backbone(bank, settings)
     with (
         store.local_copy(f"blobs/{classifier.blob}") as path,
         IsolatedClassifier(path, classifier.spec, settings, batch_size=request.batch_size) as isolated,
     ):
-        yield Subjects(
-            bank, backbone, isolated.predict, classifier.spec.preprocessing, classes, isolated.provider
-        )
+        yield Subjects(bank, backbone, isolated.predict, classifier.spec.preprocessing, classes, isolated.provider)

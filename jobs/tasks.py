@@ -8,12 +8,11 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import suppress
 from datetime import UTC, datetime
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 import rq
 import structlog
 import torch
@@ -24,6 +23,7 @@ from jobs.datasets import get_dataset, read_rows
 from jobs.errors import Cancelled, Conflict, JobsError, StoreFull, Unavailable
 from jobs.lease import Lease
 from jobs.ledger import Ledger
+from jobs.publication import publish
 from jobs.queue import PLAN, REDUCE, SHARD, AuditInputs, JobQueue
 from jobs.records import JobState
 from jobs.settings import Settings
@@ -144,18 +144,13 @@ def run_shard(queue: JobQueue, job: str, shard: int, inputs: AuditInputs) -> Non
 def reduce_audit(queue: JobQueue, job: str, inputs: AuditInputs) -> None:
     """Write the report from the shards' files, unless it is there."""
     if not queue.store.exists(f"audits/{job}/report.json"):
-        write_report(queue.store, queue.settings, job, inputs, _tables(queue.store, _plan(queue.store, job)))
+        plan = _plan(queue.store, job)
+        publish(queue.store, queue.settings, inputs.pinned(), plan, inputs.code_version)
     queue.succeed(job)
 
 
 def _plan(store: Store, job: str) -> ShardPlan:
     return ShardPlan.model_validate_json(store.read_bytes(f"audits/{job}/plan.json"))
-
-
-def _tables(store: Store, plan: ShardPlan) -> Iterator[pa.Table]:
-    for shard in range(plan.shards):
-        with store.open(plan.file(shard)) as file:
-            yield pq.read_table(file)
 
 
 def _progress(ledger: Ledger, job: str, shard: int) -> Callable[[int], None]:

@@ -24,8 +24,8 @@ from rq.exceptions import StopRequested
 from jobs import tasks
 from jobs.errors import Unavailable
 from jobs.queue import JobQueue
+from jobs.records import WorkerInfo
 from jobs.settings import Settings
-from jobs.statistics import WorkerInfo
 from jobs.sweeper import Sweeper
 from jobs.version import code_version
 
@@ -73,7 +73,7 @@ class AuditWorker(rq.Worker):
         with suppress(Unavailable):
             task = next((execution.job_id for execution in self.executions.values()), None)
             info = WorkerInfo(name=self.name, task=task, started=self._started)
-            self._queue.ledger.beat(self.name, info.model_dump_json(), ALIVE_SECONDS)
+            self._queue.ledger.beat(info, ALIVE_SECONDS)
             self._sweeper.sweep()
 
     def maintain_heartbeats(self, job: Any, execution: Any) -> None:
@@ -103,13 +103,16 @@ class AuditWorker(rq.Worker):
                 self._queue.ledger.forget_worker(self.name)
 
 
-def run_worker(settings: Settings, *, name: str | None = None, burst: bool = False) -> None:
+def run_worker(
+    settings: Settings, *, name: str | None = None, burst: bool = False, max_jobs: int | None = None
+) -> None:
     """Work until SIGTERM or Ctrl-C, or with `burst` until the queue is empty.
 
     Args:
         settings: Handed on to the tasks through the environment.
         name: Begins the worker's name; the host's where None. What follows makes it unique.
         burst: End when there is nothing to do.
+        max_jobs: End after that many tasks.
 
     Raises:
         Unavailable: In a burst, Redis cannot be reached. Otherwise the worker waits for it.
@@ -122,8 +125,8 @@ def run_worker(settings: Settings, *, name: str | None = None, burst: bool = Fal
         while True:
             try:
                 worker = AuditWorker(queue, f"{name or socket.gethostname()}-{os.getpid()}-{uuid4().hex[:6]}")
-                worker.work(burst=burst, logging_level="WARNING")
-                if burst or worker.stopped:
+                worker.work(burst=burst, max_jobs=max_jobs, logging_level="WARNING")
+                if burst or max_jobs is not None or worker.stopped:
                     return
             except (redis.ConnectionError, redis.TimeoutError) as error:
                 if burst:

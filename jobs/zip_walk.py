@@ -70,7 +70,8 @@ def walk_zip(path: Path) -> Iterator[Member]:
                 continue
             size, length, offset = _wide(extra, size, length, offset)
             kind = stat.S_IFMT(mode >> 16) if system == _UNIX else 0
-            data = _data_offset(file.fileno(), offset + directory.shift, raw_name)
+            offset += directory.shift
+            data = _data_offset(file.fileno(), offset, raw_name) if offset < directory.start else None
             problem = _problem(flags, method, kind)
             if problem is None and (data is None or data + length > directory.start):
                 problem = DAMAGED
@@ -98,7 +99,10 @@ def _find_directory(file: BinaryIO) -> _Directory | None:
     file.seek(max(0, end - _LOCATOR64.size))
     locator = file.read(_LOCATOR64.size)
     if locator.startswith(b"PK\x06\x07"):
-        file.seek(_LOCATOR64.unpack(locator)[1])
+        place = _LOCATOR64.unpack(locator)[1]
+        if place >= end:
+            return None
+        file.seek(place)
         record = file.read(_END64.size)
         if len(record) < _END64.size or not record.startswith(b"PK\x06\x06"):
             return None

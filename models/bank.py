@@ -16,14 +16,16 @@ import tempfile
 from collections.abc import Iterable, Mapping
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 from safetensors import SafetensorError, safe_open
 
-from models.backbone import Backbone
 from models.errors import BankError, UnknownClassError
-from models.geometry import Preprocessing
+from models.preprocessing import Preprocessing
+
+if TYPE_CHECKING:
+    from models.backbone import Backbone
 
 SCHEMA_VERSION = 1
 MANIFEST = "manifest.json"
@@ -251,6 +253,8 @@ class Bank:
 
     def backbone(self, **options: Any) -> Backbone:
         """Load the bank's network; `options` as in `Backbone.load` (device, precision, runtime, threads, ...)."""
+        from models.backbone import Backbone  # here: whoever only reads labels need not wait for torch
+
         entry = self.manifest.backbone
         return Backbone.load(
             self.path / WEIGHTS,

@@ -73,7 +73,7 @@ def prepare(picture: np.ndarray, preprocessing: Preprocessing) -> Tensor:
     """
     placement = place(preprocessing, picture.shape[0], picture.shape[1])
     rows, columns = placement.rows, placement.columns
-    pixels = torch.from_numpy(np.ascontiguousarray(picture)).permute(2, 0, 1)
+    pixels = torch.from_numpy(np.require(picture, requirements=["C", "W"])).permute(2, 0, 1)
     if (rows.resized, columns.resized) != (rows.original, columns.original):
         pixels = functional.interpolate(
             pixels[None],

@@ -6,6 +6,10 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+# ONNX Runtime for Linux reports names and digests of the files it opens to its maker since 1.29, from a database in the
+# home folder, unless this is set before it is imported. Who wants that sets it to 0.
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
+
 import onnxruntime
 
 from models.errors import DeviceError

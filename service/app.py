@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any
 
 import redis
 from fastapi import APIRouter, FastAPI
@@ -17,20 +16,26 @@ from jobs.queue import JobQueue
 from jobs.settings import Settings
 from jobs.store import Store
 from jobs.version import code_version
+from service import openapi
 from service.auth import Guard, keys_needed
 from service.banks import Banks
+from service.idempotency import Idempotency
 from service.inference import API_PATH, MaskAPI
 from service.keys import KeyStore
 from service.limits import BodyLimit, Connection, spool_large_parts
 from service.metrics import Observer, share_metrics
-from service.problems import ProblemDetails, install
-from service.routes import banks, capabilities, health, keys, masks, pages
+from service.problems import install
+from service.routes import audits, banks, capabilities, classifiers, datasets, health, jobs, keys, masks, pages
 from service.submission import Submission
 from service.tickets import Tickets
 
 ROUTERS: tuple[APIRouter, ...] = (
     masks.router,
     banks.router,
+    datasets.router,
+    classifiers.router,
+    audits.router,
+    jobs.router,
     capabilities.router,
     keys.router,
     health.router,
@@ -105,10 +110,12 @@ def build_server(settings: Settings, folder: Path) -> Server:
     state.banks = Banks(settings.banks_dir, settings.default_bank)
     state.banks.get(settings.default_bank)
     state.queue = JobQueue(settings)
+    state.idempotency = Idempotency(state.queue.ledger)
     state.redis = redis.Redis.from_url(
         settings.redis_url, socket_connect_timeout=REDIS_SECONDS, socket_timeout=REDIS_SECONDS, decode_responses=True
     )
     state.submission = Submission(api, server, Tickets(folder / "tickets"), settings.deadline_seconds)
+    Connection.idle_seconds = settings.idle_seconds
     state.closing = Connection.closing
 
     app.user_middleware = [
@@ -119,20 +126,5 @@ def build_server(settings: Settings, folder: Path) -> Server:
     install(app)
     for router in ROUTERS:
         app.include_router(router)
-    _complete_openapi(app)
+    openapi.complete(app)
     return server
-
-
-def _complete_openapi(app: FastAPI) -> None:
-    """Add what FastAPI leaves out of the OpenAPI document: the schema that the error responses refer to."""
-    generate = app.openapi
-
-    def openapi() -> dict[str, Any]:
-        document = generate()
-        schemas = document["components"]["schemas"]
-        details = ProblemDetails.model_json_schema(ref_template="#/components/schemas/{model}")
-        schemas |= details.pop("$defs", {})
-        schemas["ProblemDetails"] = details
-        return document
-
-    app.openapi = openapi  # type: ignore[method-assign]

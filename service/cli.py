@@ -15,9 +15,11 @@ import typer
 from jobs.errors import JobsError, Unavailable
 from jobs.settings import Settings
 from models.errors import ModelsError
+from service.client_errors import Busy, ClientError
 from service.commands import audit, banks, classifiers, datasets, demo, jobs, keys, masks, planted, server
 from service.commands.connection import Connection
-from service.console import ExitCode, complain, out
+from service.console import ExitCode, complain, err, out
+from service.stack import local_url
 
 app = typer.Typer(
     help="Shows which parts of a picture a classifier relies on that it should not.",
@@ -60,20 +62,29 @@ def root(
     ] = False,
 ) -> None:
     """Options for all commands come before the command."""
-    if url is None:
-        settings = Settings()
-        host = "127.0.0.1" if settings.host in ("0.0.0.0", "::") else settings.host
-        url = f"http://{f'[{host}]' if ':' in host else host}:{settings.port}"
-    context.obj = Connection(url=url, key=key)
+    context.obj = Connection(url=url or local_url(Settings()), key=key)
 
 
 def main() -> None:
     """Run the command; whatever it ends with becomes an exit code, and a sentence instead of a traceback."""
     try:
         app()
+    except ClientError as error:
+        _complain_of(error)
+        sys.exit(ExitCode.BUSY if isinstance(error, Busy) else ExitCode.FAILED)
     except (JobsError, ModelsError) as error:
         complain(str(error), error.field, error.remedy)
         sys.exit(ExitCode.BUSY if isinstance(error, Unavailable) else ExitCode.FAILED)
+
+
+def _complain_of(error: ClientError) -> None:
+    """Show what the service said, or that it said nothing."""
+    if error.problem is None:
+        complain(str(error))
+        return
+    complain(error.problem.detail, error.problem.field, error.problem.remedy)
+    for fault in error.problem.errors or []:
+        err.print(f"  {fault.field}: {fault.detail}", markup=False)
 
 
 if __name__ == "__main__":

@@ -11,60 +11,31 @@ with Client("http://127.0.0.1:8765", key="cck_...") as client:
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import IO, Any, Self
+from typing import IO, TYPE_CHECKING, Any, Self
 
 import httpx
 
-from jobs.audit import AuditRequest
 from jobs.classifiers import ClassifierRecord
 from jobs.datasets import DatasetRecord
 from jobs.records import JobRecord
 from models.classifiers.spec import ClassifierSpec
+from service.client_errors import Broken, Busy, ClientError, Refused
 from service.problems import ProblemDetails
 from service.schemas import BankClass, BankDetails, BankFeatures, BankList, MasksAnswer, Page
+
+if TYPE_CHECKING:  # both come with torch, and whoever lists jobs need not wait for that
+    from jobs.audit import AuditRequest
+    from jobs.report import Report
 
 Source = Path | IO[bytes]
 """What is uploaded: a path, or an open file, such as one that reports its progress."""
 
 RECONNECTS = 5
 """Times in a row that a broken stream of events is opened again."""
-
-
-class ClientError(Exception):
-    """Base of all errors raised here.
-
-    Attributes:
-        problem: The service's own words, where it answered.
-    """
-
-    def __init__(self, message: str, problem: ProblemDetails | None = None) -> None:
-        super().__init__(message)
-        self.problem = problem
-
-
-class Refused(ClientError):
-    """The service does not take the request as it is (4xx): change it; `problem.field` and `.remedy` say how."""
-
-
-class Busy(ClientError):
-    """The service, or a part of it, cannot answer now (no connection, 429, 503): try again later.
-
-    Attributes:
-        retry_after: Seconds after which to try, where the service said so.
-    """
-
-    def __init__(self, message: str, problem: ProblemDetails | None = None, retry_after: float | None = None) -> None:
-        super().__init__(message, problem)
-        self.retry_after = retry_after
-
-
-class Broken(ClientError):
-    """The service failed (other 5xx), or what answered is not this service."""
 
 
 class Client:
@@ -220,10 +191,11 @@ class Client:
             time.sleep(min(2**failures / 4, 5))
         raise Busy(f"The events of job {job} end again and again before the job does.")
 
-    def report(self, audit: str) -> dict[str, Any]:
-        """The report of a finished audit, as `docs/report.schema.json` describes it."""
-        report: dict[str, Any] = json.loads(self.report_bytes(audit, "application/json"))
-        return report
+    def report(self, audit: str) -> Report:
+        """The report of a finished audit."""
+        from jobs.report import Report
+
+        return Report.model_validate_json(self.report_bytes(audit, "application/json"))
 
     def report_bytes(self, audit: str, media_type: str) -> bytes:
         """The report as it is kept: `application/json` or `text/html`."""

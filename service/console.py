@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+import sys
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from enum import IntEnum
 
@@ -25,8 +26,11 @@ from rich.text import Text
 
 from jobs.records import JobRecord, JobState
 
-out = Console(highlight=False)
-err = Console(stderr=True, highlight=False)
+PIPED_WIDTH = 240
+"""Columns where the output is read by another program: ids must not be cut in two."""
+
+out = Console(highlight=False, width=None if sys.stdout.isatty() else PIPED_WIDTH)
+err = Console(stderr=True, highlight=False, width=None if sys.stderr.isatty() else PIPED_WIDTH)
 
 
 class ExitCode(IntEnum):
@@ -113,6 +117,14 @@ class JobProgress:
             rate=job.rate,
             left=job.seconds_left,
         )
+
+
+@contextmanager
+def picture_progress(what: str, total: int) -> Iterator[Callable[[], None]]:
+    """A progress bar that is moved on by one at each call of what it gives."""
+    with Progress(SpinnerColumn(), TextColumn(what), BarColumn(), MofNCompleteColumn(), console=err) as progress:
+        task = progress.add_task(what, total=total)
+        yield lambda: progress.advance(task)
 
 
 def upload_progress() -> Progress:

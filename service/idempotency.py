@@ -15,7 +15,8 @@ from typing import Annotated
 from fastapi import Header, Response
 from pydantic import BaseModel
 
-from jobs.ledger import Ledger, answering
+from jobs.ledger import Ledger
+from jobs.redis_client import answering
 from service.problems import Problem
 
 PREFIX = "cuecheck:idempotency:"

@@ -58,6 +58,11 @@ class GreedyLoop(BatchedLoop):
     for the other pictures of a request of which it has one.
     """
 
+    def __call__(self, *args: Any, **kwargs: Any) -> None:
+        """Serve until told to stop through the queue, then end the process."""
+        super().__call__(*args, **kwargs)
+        os._exit(0)  # all is said and done; taking torch down in good order would only cost a second or two more
+
     def get_batch_requests(
         self, lit_api: LitAPI, request_queue: Queue[Any], transport: MessageTransport
     ) -> tuple[list[tuple[int, str, QueuedPicture]], list[tuple[int, str]]]:

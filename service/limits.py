@@ -17,8 +17,6 @@ from service.problems import Problem, request_id
 UPLOAD_PATHS = ("/v1/datasets", "/v1/classifiers")
 SPOOL_BYTES = 2**20
 """Parts of a form up to this size stay in memory, larger ones go to a temporary file."""
-IDLE_SECONDS = 30.0
-"""Longest pause of a client in the middle of its body, and longest it may refuse to take bytes of the answer."""
 
 
 def spool_large_parts() -> None:
@@ -41,7 +39,7 @@ class BodyLimit:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        limit = self._limit(scope)
+        limit, idle = self._limit(scope), self.settings.idle_seconds
         taken = 0
         complete = started = False
 
@@ -50,9 +48,9 @@ class BodyLimit:
             if complete:
                 return await receive()
             try:
-                message = await asyncio.wait_for(receive(), IDLE_SECONDS)
+                message = await asyncio.wait_for(receive(), idle)
             except TimeoutError:
-                raise _Stopped(Problem("timeout", f"Nothing of the body arrived for {IDLE_SECONDS:.0f} s.")) from None
+                raise _Stopped(Problem("timeout", f"Nothing of the body arrived for {idle:.0f} s.")) from None
             complete = not message.get("more_body", False)
             taken += len(message.get("body", b""))
             if taken > limit:
@@ -103,9 +101,11 @@ class Connection(HttpToolsProtocol):
     `TCP_USER_TIMEOUT` bounds how long sent bytes may stay untaken, a closed receive window included.
 
     Attributes:
+        idle_seconds: that bound; set once, before the server starts.
         closing: set when the server is asked to stop, so that endless answers (event streams) come to an end.
     """
 
+    idle_seconds: ClassVar[float] = 30.0
     closing: ClassVar[asyncio.Event] = asyncio.Event()
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
@@ -113,7 +113,7 @@ class Connection(HttpToolsProtocol):
         super().connection_made(transport)
         connection = transport.get_extra_info("socket")
         if connection is not None and connection.family in (socket.AF_INET, socket.AF_INET6):
-            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, round(IDLE_SECONDS * 1000))
+            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, round(self.idle_seconds * 1000))
 
     def shutdown(self) -> None:
         """Called by uvicorn on every open connection when the server is asked to stop."""

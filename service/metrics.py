@@ -12,14 +12,19 @@ import time
 from functools import lru_cache
 from pathlib import Path
 
+import structlog
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, values
 from prometheus_client.multiprocess import MultiProcessCollector
 from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+log = structlog.get_logger(__name__)
+
 FOLDER_VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
 SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
 UNMATCHED = "(no route)"
+UNLOGGED = frozenset({"/livez", "/readyz", "/metrics"})
+"""What machines ask every few seconds."""
 
 
 class Metrics:
@@ -80,7 +85,7 @@ def registry() -> CollectorRegistry:
 
 
 class Observer:
-    """ASGI middleware, outermost: gives every request an id (`X-Request-Id`), counts it and times it."""
+    """ASGI middleware, outermost: gives every request an id (`X-Request-Id`), counts it, times it and logs it."""
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
@@ -107,9 +112,12 @@ class Observer:
             await self.app(scope, receive, observed)
         finally:
             counted.requests_in_flight.dec()
-            method, route = scope["method"], _template(scope)
+            method, route, seconds = scope["method"], _template(scope), time.perf_counter() - start
             counted.requests.labels(method, route, str(status)).inc()
-            counted.request_seconds.labels(method, route).observe(time.perf_counter() - start)
+            counted.request_seconds.labels(method, route).observe(seconds)
+            if scope["path"] not in UNLOGGED:
+                path = scope["path"]
+                log.info("request", id=identifier, method=method, path=path, status=status, seconds=round(seconds, 4))
 
 
 def _template(scope: Scope) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -16,7 +17,7 @@ from typing import Any, Self
 import httpx
 import psutil
 
-from jobs.errors import Unavailable
+from jobs.errors import JobsError, Unavailable
 from jobs.redis_server import RedisServer
 from jobs.settings import Settings
 
@@ -29,7 +30,7 @@ POLL_SECONDS = 0.1
 LAST_LINES = 12
 
 
-class ProcessEnded(Unavailable):
+class ProcessEnded(JobsError):
     """A process of the stack ended by itself."""
 
 
@@ -41,21 +42,23 @@ class Stack:
     way it ends; where util-linux is installed, not even when this process is killed.
     """
 
-    def __init__(self, settings: Settings, workers: int = 1, say: Callable[[str], None] = lambda line: None) -> None:
+    def __init__(
+        self, settings: Settings, *, own_redis: bool, workers: int = 1, say: Callable[[str], None] = lambda line: None
+    ) -> None:
         """Plan a stack; nothing is started yet.
 
         Args:
             settings: Of the service and the workers. Where no number of threads is set, the cores are shared out.
+            own_redis: Whether to start a Redis, rather than use the one that the settings name.
             workers: How many processes run audits, >= 1.
             say: Told what happens, one line at a time.
         """
         threads = settings.threads or max(1, (os.cpu_count() or 1) // (workers + 1))
-        self.redis = None if "redis_url" in settings.model_fields_set else RedisServer(settings.data_dir / "redis")
+        self.redis = RedisServer(settings.data_dir / "redis") if own_redis else None
         url = settings.redis_url if self.redis is None else self.redis.url
         self.settings = settings.model_copy(update={"redis_url": url, "threads": threads})
         self.logs = settings.data_dir / "logs"
-        host = "127.0.0.1" if settings.host in ("0.0.0.0", "::") else settings.host
-        self.url = f"http://{f'[{host}]' if ':' in host else host}:{settings.port}"
+        self.url = local_url(settings)
         self._say = say
         self._service = self._child("service", "serve")
         self._workers = [self._child(f"worker-{number}", "worker") for number in range(1, workers + 1)]
@@ -140,8 +143,8 @@ class Stack:
             code = child.exit_code()
             if code is not None:
                 raise ProcessEnded(f"The {child.name} ended with exit code {code}. {child.last_words()}")
-        if self.redis is not None and not self.redis.answers():
-            raise ProcessEnded(f"Redis ended. Its log: {self.redis.folder / 'redis.log'}")
+        if self.redis is not None and not self.redis.is_running:
+            raise ProcessEnded(f"Redis ended. Its log is {self.redis.folder / 'redis.log'}.")
 
 
 class _Child:
@@ -224,6 +227,19 @@ def _descendants(pid: int) -> list[psutil.Process]:
 def _gone_is_fine() -> Iterator[None]:
     with suppress(psutil.NoSuchProcess, ProcessLookupError, PermissionError):
         yield
+
+
+def local_url(settings: Settings) -> str:
+    """Where the service that the settings describe is reached from its own machine."""
+    host = "127.0.0.1" if settings.host in ("0.0.0.0", "::") else settings.host
+    return f"http://{host}:{settings.port}"
+
+
+def free_port() -> int:
+    """A port of the loopback address that nobody listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
 
 
 @contextmanager

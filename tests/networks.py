@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -19,7 +20,12 @@ WEIGHTS = np.random.default_rng(1).normal(size=(3, len(CLASSES))).astype(np.floa
 
 def spec(**changes: object) -> ClassifierSpec:
     """What `pooled` is declared as; `preprocessing` may be given as a dict of its fields."""
-    fields: dict[str, object] = {"format": "onnx", "classes": CLASSES, "preprocessing": {"size": SIDE}, **changes}
+    fields: dict[str, object] = {
+        "format": "onnx",
+        "classes": CLASSES,
+        "preprocessing": {"size": SIDE},
+        **changes,
+    }
     return ClassifierSpec.model_validate(fields)
 
 
@@ -38,9 +44,13 @@ def pooled(
     layout: str = "NCHW",
     dtype: int = TensorProto.FLOAT,
     weights: np.ndarray = WEIGHTS,
+    scores: int | None = len(CLASSES),
     after: Sequence[NodeProto] = (),
 ) -> Path:
-    """A linear classifier on channel means; `after` turns its "linear" scores into the output "scores"."""
+    """A linear classifier on channel means; `after` turns its "linear" scores into the output "scores".
+
+    scores: how many scores the file says it gives; None leaves that open.
+    """
     shape = [batch, channels, *sides] if layout == "NCHW" else [batch, *sides, channels]
     nodes = [
         helper.make_node("Cast", ["pictures"], ["values"], to=TensorProto.FLOAT),
@@ -53,7 +63,7 @@ def pooled(
         path,
         nodes,
         [helper.make_tensor_value_info("pictures", dtype, shape)],
-        [helper.make_tensor_value_info("scores", TensorProto.FLOAT, [batch, weights.shape[1]])],
+        [helper.make_tensor_value_info("scores", TensorProto.FLOAT, [batch, scores])],
         constants,
     )
 
@@ -74,8 +84,8 @@ def save(
     return path
 
 
-def endless(path: Path) -> Path:
-    """Adds a number to its scores for about an hour of every forward."""
+def endless(path: Path, trips: int = 2**62, **options: Any) -> Path:
+    """Goes round in a loop for about an hour of every forward, or `trips` times; options as for `pooled`."""
     value = helper.make_tensor_value_info("value", TensorProto.FLOAT, None)
     count = helper.make_tensor_value_info("count", TensorProto.INT64, [])
     go_on = helper.make_tensor_value_info("go_on", TensorProto.BOOL, [])
@@ -91,13 +101,14 @@ def endless(path: Path) -> Path:
             helper.make_tensor_value_info("value_out", TensorProto.FLOAT, None),
         ],
     )
-    trips = helper.make_tensor("trips", TensorProto.INT64, [], [2**62])
+    count_of_trips = helper.make_tensor("trips", TensorProto.INT64, [], [trips])
     return pooled(
         path,
         after=[
-            helper.make_node("Constant", [], ["trips"], value=trips),
+            helper.make_node("Constant", [], ["trips"], value=count_of_trips),
             helper.make_node("Loop", ["trips", "", "linear"], ["scores"], body=body),
         ],
+        **options,
     )
 
 
@@ -110,20 +121,6 @@ def hungry(path: Path, elements: int = 2**34) -> Path:
             helper.make_node("Constant", [], ["shape"], value=shape),
             helper.make_node("ReduceMax", ["linear"], ["largest"], keepdims=0),
             helper.make_node("Expand", ["largest", "shape"], ["enormous"]),
-            helper.make_node("ReduceMean", ["enormous"], ["mean"], keepdims=0),
-            helper.make_node("Add", ["linear", "mean"], ["scores"]),
-        ],
-    )
-
-
-def hungry_to_open(path: Path, elements: int = 2**34) -> Path:
-    """Asks for `elements` floats when it is opened, by a constant that the runtime works out beforehand."""
-    shape = helper.make_tensor("shape", TensorProto.INT64, [2], [elements, 1])
-    return pooled(
-        path,
-        after=[
-            helper.make_node("Constant", [], ["shape"], value=shape),
-            helper.make_node("ConstantOfShape", ["shape"], ["enormous"]),
             helper.make_node("ReduceMean", ["enormous"], ["mean"], keepdims=0),
             helper.make_node("Add", ["linear", "mean"], ["scores"]),
         ],

@@ -82,7 +82,7 @@ def render(scene: Scene) -> Picture:
 def object_pose(seed: int, index: int) -> Pose:
     """Where the object of this seed and index stands."""
     randomness = Randomness(seed, index, "pose")
-    extent = randomness.uniform(20, 30)
+    extent = randomness.uniform(23, 32)
     reach = 48 - 0.95 * extent
     return Pose(
         x=48 + randomness.uniform(-reach, reach),
@@ -97,7 +97,7 @@ def prop_pose(seed: int, index: int) -> Pose:
     """Where a prop of this seed and index stands: within the picture and as clear of the object as it can be."""
     thing = object_pose(seed, index)
     randomness = Randomness(seed, index, "prop pose")
-    extent = randomness.uniform(9.5, 13.5)
+    extent = randomness.uniform(11.5, 15.5)
     places = [
         (randomness.uniform(extent, SIZE - extent), randomness.uniform(extent, SIZE - extent))
         for _ in range(PLACES_TRIED)

@@ -50,10 +50,12 @@ def planted_backbone(out: Out, device: Device = "cpu", threads: Threads = 2, epo
     training = draw_scenes(recipes.PLANTED_PICTURES, recipes.PLANTED_SEED, recipes.PLANTED_RATES)
     held_out = draw_scenes(recipes.PLANTED_HELD_OUT, recipes.PLANTED_HELD_OUT_SEED, recipes.PLANTED_TEST_RATES)
     others = {
-        "cue_free": draw_pictures([scene.without_cues() for scene in held_out]),
-        "cues_swapped": draw_pictures([scene.with_cues_swapped() for scene in held_out]),
+        "cue_free": draw_pictures([scene.without_cues() for scene in held_out], out),
+        "cues_swapped": draw_pictures([scene.with_cues_swapped() for scene in held_out], out),
     }
-    train_robust(plan, draw_pictures(training, out), draw_pictures(held_out), out, torch.device(device), others=others)
+    train_robust(
+        plan, draw_pictures(training, out), draw_pictures(held_out, out), out, torch.device(device), others=others
+    )
 
 
 @app.command()

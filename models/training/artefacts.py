@@ -11,10 +11,9 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 from torch import nn
 
-from models.architectures import build
 from models.training.plan import Plan
 
 
@@ -38,21 +37,11 @@ def provenance(plan: Plan, minutes: float, device: torch.device) -> dict[str, An
 
 
 def write_network(network: nn.Module, path: Path) -> None:
-    """Write the weights as float32 safetensors with torchvision's plain keys."""
+    """Write the weights as safetensors with torchvision's plain keys."""
     weights = {name: tensor.detach().cpu().contiguous() for name, tensor in network.state_dict().items()}
     partial = path.with_name(path.name + ".partial")
-    save_file({name: tensor for name, tensor in weights.items() if tensor.is_floating_point()}, partial)
+    save_file(weights, partial)
     partial.replace(path)
-
-
-def read_network(path: Path, architecture: str, arguments: dict[str, Any], num_classes: int) -> nn.Module:
-    """A network in eval mode with the weights of ``write_network``. Raises RuntimeError where they do not fit."""
-    network = build(architecture, num_classes, arguments)
-    missing, unexpected = network.load_state_dict(load_file(path), strict=False)
-    missing = [name for name in missing if not name.endswith("num_batches_tracked")]
-    if missing or unexpected:
-        raise RuntimeError(f"{path} does not fit {architecture}: missing {missing}, unexpected {unexpected}")
-    return network.eval()
 
 
 def _file_name(argument: str) -> str:

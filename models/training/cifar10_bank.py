@@ -98,9 +98,7 @@ def draw_sheets(ranked: Ranked, folder: Path) -> None:
             heat = torch.from_numpy(colormaps["jet"](masks.numpy())[..., :3]).permute(0, 3, 1, 2).float()
             top = position * (2 * side + 14)
             share = float(ranked.importances[class_index, channel])
-            pen.text(
-                (2, top + 1), f"rank {position + 1}: feature {channel}, importance {share:.3f}", fill="black"
-            )
+            pen.text((2, top + 1), f"rank {position + 1}: feature {channel}, importance {share:.3f}", fill="black")
             for line, tiles in enumerate((pictures, 0.5 * pictures + 0.5 * heat)):
                 strip = (tiles.permute(2, 0, 3, 1).reshape(side, -1, 3) * 255).round().to(torch.uint8).numpy()
                 sheet.paste(Image.fromarray(strip), (0, top + 14 + line * side))
@@ -111,7 +109,8 @@ def write_cifar10_bank(plan: Plan, ranked: Ranked, judgements: Judgements, train
     """Write the bank. Raises ValueError where the judgements are of other weights or miss a top feature."""
     if judgements.weights_digest != ranked.backbone.weights_digest:
         raise ValueError(
-            f"the judgements are of weights {judgements.weights_digest}, not {ranked.backbone.weights_digest}: the contact sheets again and look"
+            f"the judgements are of weights {judgements.weights_digest}, not "
+            f"{ranked.backbone.weights_digest}: draw the contact sheets again and look"
         )
     features, exemplars = [], []
     for class_index, channels in enumerate(ranked.channels):

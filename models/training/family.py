@@ -32,10 +32,14 @@ def train_family(
     training, judging: (number of scenes, seed). work: folder for checkpoints and drawn pictures.
     """
     interventions = Interventions.of(draw_scenes(*judging, Rates()))
+    scenes = {name: draw_scenes(*training, rates) for name, rates in members.items()}
+    different = list(dict.fromkeys(scene for member in scenes.values() for scene in member))
+    row = {scene: position for position, scene in enumerate(different)}
+    drawn = draw_pictures(different, work)
     cards: list[dict[str, Any]] = []
     minutes = 0.0
     for name, rates in members.items():
-        pictures = draw_pictures(draw_scenes(*training, rates), work)
+        pictures = drawn.subset([row[scene] for scene in scenes[name]])
         classifier, member_minutes = train_classifier(plan, pictures, name, out, work, device)
         minutes += member_minutes
         cards.append({"name": name, "rates": asdict(rates), **measure_reliance(classifier, interventions)})

@@ -29,13 +29,13 @@ CIFAR10_BACKBONE = Plan(
 PLANTED_MEAN = (0.57, 0.54, 0.48)
 PLANTED_STD = (0.30, 0.27, 0.27)
 
-PLANTED_RATES = Rates(rho=0.9, stray=0.05, shuffled=0.1)
+PLANTED_RATES = Rates(rho=0.9, stray=0.05, shuffled=0.3)
 """What the planted backbone is trained on: cues that mostly hold and now and then are all there is."""
 
 PLANTED_TEST_RATES = replace(PLANTED_RATES, shuffled=0.0)
 
 PLANTED_PICTURES = 8000
-PLANTED_HELD_OUT = 1000
+PLANTED_HELD_OUT = 500
 PLANTED_SEED, PLANTED_HELD_OUT_SEED = 11, 12
 PLANTED_LABELLING, PLANTED_JUDGING = 2500, 600
 PLANTED_LABELLING_SEED, PLANTED_JUDGING_SEED = 13, 14
@@ -44,7 +44,7 @@ PLANTED_LABELLING_SEED, PLANTED_JUDGING_SEED = 13, 14
 PLANTED_BACKBONE = Plan(
     architecture="small_resnet",
     arguments={"widths": [16, 32, 64, 160], "strides": [1, 2, 2, 1], "stem_stride": 2},
-    epochs=8,
+    epochs=6,
     mean=PLANTED_MEAN,
     std=PLANTED_STD,
     attack=Attack(epsilon=0.5, steps=2, step_size=0.35),
@@ -52,6 +52,7 @@ PLANTED_BACKBONE = Plan(
     batch_size=64,
     learning_rate=0.1,
     averaging=0.995,
+    activation_penalty=0.1,
     seed=2,
 )
 """Maps 12 x 12, 160 features."""
@@ -67,8 +68,8 @@ PLANTED_FAMILY = {
 }
 """From cues that say nothing, over cues that mostly and always hold, to objects that hardly say anything."""
 
-PLANTED_FAMILY_TRAINING = (4000, 21)
-PLANTED_FAMILY_JUDGING = (1000, 22)
+PLANTED_FAMILY_TRAINING = (3000, 21)
+PLANTED_FAMILY_JUDGING = (600, 22)
 
 PLANTED_CLASSIFIER = Plan(
     architecture="small_resnet",
@@ -85,8 +86,8 @@ PLANTED_CLASSIFIER = Plan(
 
 CIFAR10_CLASSIFIER = Plan(
     architecture="small_resnet",
-    arguments={"widths": [24, 48, 96, 192], "strides": [1, 2, 2, 2], "stem_stride": 1},
-    epochs=12,
+    arguments={"widths": [16, 32, 64, 128], "strides": [1, 2, 2, 2], "stem_stride": 1},
+    epochs=8,
     mean=CIFAR10_MEAN,
     std=CIFAR10_STD,
     augmentation=Augmentation(flip=True, padding=4, noise=0.1),

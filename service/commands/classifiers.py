@@ -44,11 +44,12 @@ def upload(
     context: typer.Context,
     file: Annotated[Path, typer.Argument(exists=True, dir_okay=False, help="ONNX or safetensors file.")],
     spec: Annotated[
-        Path | None, typer.Option(help="JSON file saying format, classes and preprocessing; FILE.json if left out.")
+        Path | None,
+        typer.Option(help="JSON file saying format, classes and preprocessing; FILE.spec.json if left out."),
     ] = None,
 ) -> None:
     """Upload a classifier; the service tries it out. Its id is printed on standard output."""
-    declared = read_spec(spec or file.with_suffix(".json"))
+    declared = read_spec(spec or file.with_suffix(".spec.json"))
     with connect(context) as client:
         record = send_classifier(client, file, declared)
     err.print(f"runs on {record.trial.provider}")

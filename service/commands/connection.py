@@ -21,7 +21,7 @@ class Connection:
 
 def connect(context: typer.Context) -> Client:
     """A client of the service that the options before the command name."""
-    # Imported here: the records it speaks of come with torch, and `cuecheck --help` must not wait for that.
+    # Imported here: it comes with all that the service speaks of, and `cuecheck --help` need not wait for that.
     from service.client import Client
 
     connection = context.find_object(Connection)

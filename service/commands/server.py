@@ -25,7 +25,9 @@ def up(
     """
     from service.stack import Stack, terminated_as_interrupted
 
-    stack = Stack(Settings(), workers, say=lambda line: err.print(f"[dim]{line}[/]"))
+    settings = Settings()
+    own_redis = "redis_url" not in settings.model_fields_set
+    stack = Stack(settings, own_redis=own_redis, workers=workers, say=lambda line: err.print(f"[dim]{line}[/]"))
     with terminated_as_interrupted():
         try:
             with err.status("starting Redis, the service and the workers"):
@@ -58,6 +60,6 @@ def worker(
     max_jobs: Annotated[int | None, typer.Option(min=1, help="End after that many jobs.")] = None,
 ) -> None:
     """Run one worker for audits; SIGTERM lets it finish the shard it has begun."""
-    from jobs.worker import run
+    from jobs.worker import run_worker
 
-    run(Settings(), burst=burst, max_jobs=max_jobs)
+    run_worker(Settings(), burst=burst, max_jobs=max_jobs)

@@ -10,7 +10,7 @@ from fastapi import APIRouter, Depends, Path, Query, Request
 from fastapi.responses import FileResponse
 
 from models.bank import Bank, Exemplar, Feature
-from models.errors import BankError
+from models.errors import BankError, UnknownClassError
 from service.auth import require
 from service.banks import Banks
 from service.problems import Problem, problem_responses
@@ -33,14 +33,19 @@ ClassKey = Annotated[str, Path(description="Name of the class, or its index.", e
 REFUSED = ("unauthorised", "forbidden")
 
 
-@router.get("", operation_id="list_banks", responses=problem_responses(*REFUSED))
+@router.get("", operation_id="list_banks", response_model_exclude_none=True, responses=problem_responses(*REFUSED))
 def list_banks(request: Request) -> BankList:
     """All feature banks, damaged ones with the reason why they cannot be used."""
     banks: Banks = request.app.state.banks
     return BankList(default=banks.default, banks=[_summary(banks, name) for name in banks.names()])
 
 
-@router.get("/{bank}", operation_id="get_bank", responses=problem_responses(*REFUSED, "unknown-bank"))
+@router.get(
+    "/{bank}",
+    operation_id="get_bank",
+    response_model_exclude_none=True,
+    responses=problem_responses(*REFUSED, "unknown-bank"),
+)
 def get_bank(request: Request, bank: BankName) -> BankDetails:
     """One bank: what it is, how it was made and what was measured of it."""
     found = _bank(request, bank)
@@ -58,6 +63,7 @@ def get_bank(request: Request, bank: BankName) -> BankDetails:
 @router.get(
     "/{bank}/classes",
     operation_id="list_bank_classes",
+    response_model_exclude_none=True,
     responses=problem_responses(*REFUSED, "unknown-bank", "invalid"),
 )
 def list_classes(
@@ -89,12 +95,13 @@ def list_classes(
 @router.get(
     "/{bank}/classes/{class_key}/features",
     operation_id="list_class_features",
-    responses=problem_responses(*REFUSED, "unknown-bank", "unknown-class"),
+    response_model_exclude_none=True,
+    responses=problem_responses(*REFUSED, "unknown-bank", "not-found"),
 )
 def list_features(request: Request, bank: BankName, class_key: ClassKey) -> BankFeatures:
     """The labelled features of a class by rank, with pictures on which each is strong."""
     found = _bank(request, bank)
-    index = found.class_index(class_key)
+    index = _class_index(found, class_key)
     return BankFeatures(
         bank=BankReference(name=found.name, digest=found.digest),
         index=index,
@@ -112,7 +119,7 @@ def list_features(request: Request, bank: BankName, class_key: ClassKey) -> Bank
             "description": "The picture.",
             "content": {"image/jpeg": {"schema": {"type": "string", "format": "binary"}}, "image/png": {}},
         },
-        **problem_responses(*REFUSED, "unknown-bank", "unknown-class", "not-found"),
+        **problem_responses(*REFUSED, "unknown-bank", "not-found"),
     },
 )
 def get_exemplar(
@@ -124,7 +131,7 @@ def get_exemplar(
 ) -> FileResponse:
     """A picture on which a feature is strong, where the bank's licence lets it be passed on."""
     found = _bank(request, bank)
-    exemplars = found.exemplars(found.class_index(class_key), feature)
+    exemplars = found.exemplars(_class_index(found, class_key), feature)
     if number >= len(exemplars) or exemplars[number].picture is None:
         raise Problem("not-found", f"The bank ships no exemplar {number} of feature {feature}.", field="number")
     path = found.path / str(exemplars[number].picture)
@@ -136,6 +143,14 @@ def get_exemplar(
 def _bank(request: Request, name: str) -> Bank:
     banks: Banks = request.app.state.banks
     return banks.get(name)
+
+
+def _class_index(bank: Bank, key: str) -> int:
+    """A class in a path is a resource that is there or not, unlike one in a form, which is a value to be mended."""
+    try:
+        return bank.class_index(key)
+    except UnknownClassError as error:
+        raise Problem("not-found", str(error), field="class", remedy=error.remedy) from error
 
 
 def _summary(banks: Banks, name: str) -> BankSummary:

@@ -7,7 +7,10 @@ from typing import get_args
 from fastapi import APIRouter, Depends, Request
 from pydantic import BaseModel, Field
 
+from jobs.archives import WALKERS
 from jobs.pictures import FORMATS
+from models import architectures, classifiers
+from models.corruptions import CORRUPTIONS
 from service.auth import require
 from service.options import MAX_CLASSES
 from service.problems import KINDS, TYPE_PREFIX, problem_responses
@@ -30,6 +33,16 @@ class MaskCapabilities(BaseModel):
     deadline_seconds: float
 
 
+class AuditCapabilities(BaseModel):
+    """What audits take and do."""
+
+    classifier_formats: dict[str, str] = Field(description="Formats of uploaded classifiers, each with what it is.")
+    architectures: list[str] = Field(description="Networks that a safetensors file may hold the weights of.")
+    archive_formats: list[str] = Field(description="Formats of uploaded data sets.")
+    corruptions: dict[str, str] = Field(description="What is done to the pixels under a mask.")
+    max_upload_bytes: int
+
+
 class Capabilities(BaseModel):
     """The registries and limits of this installation."""
 
@@ -37,7 +50,7 @@ class Capabilities(BaseModel):
     banks: list[str]
     default_bank: str
     masks: MaskCapabilities
-    max_upload_bytes: int
+    audits: AuditCapabilities
     problem_types: dict[str, str] = Field(description="Every `type` an error may have, with its title.")
 
 
@@ -66,6 +79,12 @@ def capabilities(request: Request) -> Capabilities:
             max_body_bytes=settings.max_body_bytes,
             deadline_seconds=settings.deadline_seconds,
         ),
-        max_upload_bytes=settings.max_upload_bytes,
+        audits=AuditCapabilities(
+            classifier_formats={name: known.title for name, known in classifiers.formats.items()},
+            architectures=architectures.names(),
+            archive_formats=list(WALKERS),
+            corruptions={name: corruption.summary for name, corruption in CORRUPTIONS.items()},
+            max_upload_bytes=settings.max_upload_bytes,
+        ),
         problem_types={TYPE_PREFIX + kind: about.title for kind, about in KINDS.items()},
     )

@@ -12,10 +12,9 @@ from models.masks import nams
 from service.maps import Pair, explain
 from service.options import MaskOptions
 from tests.bench.harness import Ratio, interleave, paired_ratio
-from tests.bench.subjects import IMAGENET, decoded, resnet50_bank
+from tests.bench.subjects import IMAGENET, decoded, photograph_classes, resnet50_bank
 
 BATCH = 8
-CLASSES = tuple(f"class-{i}" for i in range(1000))
 
 
 def options(bank: Bank, contributions: bool = True) -> MaskOptions:
@@ -36,7 +35,7 @@ def options(bank: Bank, contributions: bool = True) -> MaskOptions:
 
 def measure(folder: Path) -> list[Ratio]:
     """Both ratios of the in-process table."""
-    bank = resnet50_bank(folder, CLASSES)
+    bank = resnet50_bank(folder, photograph_classes())
     default = bank.backbone(cache=folder / "cache")
     eager = bank.backbone(runtime="torch", precision="fp32")
     pictures = decoded(BATCH)

@@ -15,8 +15,8 @@ from jobs.settings import Settings
 from service.engine import Engine, PictureTask
 from service.stack import Stack
 from tests.bench.harness import Ratio
-from tests.bench.in_process import BATCH, CLASSES, options
-from tests.bench.subjects import photographs, resnet50_bank
+from tests.bench.in_process import BATCH, options
+from tests.bench.subjects import photograph_classes, photographs, resnet50_bank
 
 CONCURRENCY = 32
 PICTURES = 192
@@ -33,7 +33,7 @@ def free_port() -> int:
 
 def measure(folder: Path) -> list[Ratio]:
     """Throughput at concurrency 32 and latency at concurrency 1, JPEG in and PNG masks out, ResNet-50 at 224 px."""
-    bank = resnet50_bank(folder / "banks", CLASSES)
+    bank = resnet50_bank(folder / "banks", photograph_classes())
     settings = Settings(
         data_dir=folder / "http",
         banks_dir=folder / "banks",

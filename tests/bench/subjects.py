@@ -14,7 +14,9 @@ from torchvision.models import resnet50
 
 from jobs.pictures import decode
 from models.bank import BackboneEntry, Bank, Feature, Manifest, Statistics, Votes, write_bank
-from models.geometry import Preprocessing
+from models.classifiers.spec import ClassifierSpec
+from models.preprocessing import Preprocessing
+from models.training.onnx_export import export_onnx
 
 IMAGENET = Preprocessing(size=224, resize=256, mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225))
 REPOSITORY = Path(__file__).parents[2]
@@ -34,6 +36,11 @@ def photographs(count: int) -> list[tuple[str, bytes]]:
     with zipfile.ZipFile(archive("imagenet-samples.zip")) as pictures:
         names = [name for name in pictures.namelist() if not name.endswith("/")][:count]
         return [(name.split("/")[-2], pictures.read(name)) for name in names]
+
+
+def photograph_classes() -> tuple[str, ...]:
+    """The classes of the photographs, one picture each, in the archive's order."""
+    return tuple(name for name, _ in photographs(1000))
 
 
 def decoded(count: int) -> list[np.ndarray]:
@@ -75,3 +82,13 @@ def resnet50_bank(folder: Path, classes: tuple[str, ...]) -> Bank:
         features=features,
     )
     return write_bank(path, stated, weights)
+
+
+def resnet50_classifier(folder: Path, classes: tuple[str, ...]) -> tuple[Path, ClassifierSpec]:
+    """A ResNet-50 of random weights as an ONNX file, and what its owner declares."""
+    path = folder / "classifier.onnx"
+    if not path.is_file():
+        torch.manual_seed(1)
+        folder.mkdir(parents=True, exist_ok=True)
+        export_onnx(resnet50(weights=None, num_classes=len(classes)), IMAGENET.size, path)
+    return path, ClassifierSpec(format="onnx", classes=classes, preprocessing=IMAGENET)

@@ -9,7 +9,7 @@ import zlib
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageOps
 
 from jobs.pictures import PictureError, decode, read_picture
 from tests.conftest import test_data
@@ -52,8 +52,6 @@ def test_exif_orientation_is_applied(scene: Image.Image, orientation: int, name:
     exif = Image.Exif()
     exif[0x0112] = orientation
     data = encoded(scene, name, exif=exif)
-    from PIL import ImageOps
-
     expected = np.asarray(ImageOps.exif_transpose(Image.open(io.BytesIO(data))))
     assert np.array_equal(decode(data), expected)
     assert decode(data).flags.c_contiguous
@@ -103,7 +101,7 @@ def refused(data: bytes, **limits: int) -> str:
 
 
 def test_what_is_no_picture_is_refused_with_the_reason(scene: Image.Image) -> None:
-    jpeg, png = encoded(scene, "JPEG"), encoded(scene, "PNG")
+    jpeg, png = (encoded(scene.resize((480, 320), Image.Resampling.BICUBIC), name) for name in ("JPEG", "PNG"))
     assert refused(b"") == "empty"
     assert refused(b"%PDF-1.7 not a picture") == "not_a_picture"
     assert refused(jpeg[:3]) == "not_a_picture"

@@ -11,7 +11,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -60,6 +60,17 @@ class RunningServer:
         """The model worker."""
         (worker,) = httpx.get(f"{self.url}/readyz").json()["workers"]
         return psutil.Process(worker["process"])
+
+    def ask(self, *contents: bytes, **fields: str | list[str]) -> httpx.Response:
+        """A request for masks."""
+        return httpx.post(f"{self.url}/v1/masks", files=upload(*contents), data=fields, timeout=60)
+
+    def metric(self, name: str) -> float:
+        """A metric, its labels a part of the name; 0 where nothing was counted yet."""
+        for line in httpx.get(f"{self.url}/metrics").text.splitlines():
+            if line.startswith(f"{name} "):
+                return float(line.rpartition(" ")[2])
+        return 0.0
 
     def family(self) -> list[psutil.Process]:
         """The main process and all below it."""
@@ -183,11 +194,12 @@ def start_server(banks_dir: Path, redis_url: str, tmp_path_factory: pytest.TempP
             settings = Settings.model_validate(fields | changes)
             inherited = {name: value for name, value in os.environ.items() if not name.startswith(PREFIX)}
             log = folder / "log.txt"
+            (folder / "tmp").mkdir()
             with log.open("wb") as output:
                 process = subprocess.Popen(
                     [sys.executable, "-c", RUN],
                     cwd=ROOT,
-                    env={**inherited, **settings.environment(), "OMP_NUM_THREADS": "1"},
+                    env={**inherited, **settings.environment(), "OMP_NUM_THREADS": "1", "TMPDIR": str(folder / "tmp")},
                     stdout=output,
                     stderr=subprocess.STDOUT,
                     start_new_session=True,
@@ -222,3 +234,34 @@ def http(server: RunningServer) -> Iterator[httpx.Client]:
     """A client of it."""
     with httpx.Client(base_url=server.url, timeout=60) as client:
         yield client
+
+
+@contextmanager
+def running_worker(settings: Settings, log: Path) -> Iterator[subprocess.Popen[bytes]]:
+    """A real worker process for the queue of `settings`; ended with its session."""
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith(PREFIX)}
+    with log.open("wb") as output:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "service.cli", "worker"],
+            cwd=ROOT,
+            env={**inherited, **settings.environment(), "OMP_NUM_THREADS": "1"},
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+    try:
+        yield process
+    finally:
+        process.terminate()
+        try:
+            process.wait(STOP_SECONDS)
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+
+
+@pytest.fixture(scope="session")
+def worker(server: RunningServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[subprocess.Popen[bytes]]:
+    """A worker that runs the audits submitted to the shared service."""
+    with running_worker(server.settings, tmp_path_factory.mktemp("worker") / "log.txt") as process:
+        yield process

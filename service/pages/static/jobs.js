@@ -13,7 +13,7 @@ const shown = new Map(); // job id -> {job, item}
 let next = null; // cursor of the page of older jobs
 let unreachable = false;
 
-const nameOf = (id) => names.get(id) ?? `${id.slice(0, 12)}…`;
+const nameOf = (id) => names.get(id) || `${id.slice(0, 12)}…`;
 
 function titleOf({ request: asked, state }) {
   const badge = element("span", { class: `badge state ${state}` }, state);
@@ -42,18 +42,15 @@ function progressOf({ state, done, total, rate, seconds_left: left }) {
 }
 
 function act(job, action, label) {
-  const button = element("button", { type: "button", class: "button quiet", "data-action": action }, label);
-  button.addEventListener("click", async () => {
-    button.disabled = true;
+  const send = async () => {
     try {
       put(await request(`/v1/jobs/${job.id}/${action}`, { method: "POST" }));
       showProblem(null);
     } catch (error) {
-      button.disabled = false;
       showProblem(explain(error));
     }
-  });
-  return button;
+  };
+  return element("button", { type: "button", class: "button quiet", "data-action": action, click: send }, label);
 }
 
 function actionOf(job) {
@@ -135,7 +132,7 @@ async function watch() {
 
 async function learnNames() {
   const [classifiers, datasets] = await Promise.all([everything("/v1/classifiers"), everything("/v1/datasets")]);
-  for (const { id, spec } of classifiers) names.set(id, [spec.name, spec.version].filter(Boolean).join(" ") || id);
+  for (const { id, spec } of classifiers) names.set(id, [spec.name, spec.version].filter(Boolean).join(" "));
   for (const { id, name } of datasets) names.set(id, name);
   return { classifiers, datasets };
 }

@@ -1,0 +1,77 @@
+"""The last step of an audit: from the shards' files to the report and the table of skipped samples."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from jobs import rows
+from jobs.audit import AuditRequest
+from jobs.classifiers import get_classifier
+from jobs.counts import Counts
+from jobs.datasets import get_dataset, read_rows
+from jobs.examples import exhibits
+from jobs.reduction import find
+from jobs.report import make_report
+from jobs.report_page import render_html
+from jobs.settings import Settings
+from jobs.shards import ShardPlan
+from jobs.store import Store
+from jobs.subjects import find_bank, load_backbone
+
+SKIPPED_COLUMNS = ("sample", "row", "class", "reason", "detail")
+
+
+def publish(store: Store, settings: Settings, request: AuditRequest, plan: ShardPlan, code_version: str) -> None:
+    """Write `skipped.parquet`, `report.html` and, last, `report.json`, whose presence means that all are there.
+
+    One shard's table is in memory at a time, and the counts, whose size depends on the bank alone.
+
+    Args:
+        store: Holds the shards' files and takes the report.
+        settings: What the few example pictures are computed with.
+        request: Its bank named by digest, so that the bytes do not depend on how it was named.
+        plan: All of its shards are done.
+        code_version: As in the audit's id.
+    """
+    bank = find_bank(settings, request.bank)
+    classifier, dataset = get_classifier(store, request.classifier), get_dataset(store, request.dataset)
+    folder = f"audits/{plan.audit}"
+    with store.scratch_file() as skipped:
+        counts = Counts.of(bank, _aside(_tables(store, plan), skipped))
+        store.write_file(f"{folder}/skipped.parquet", skipped)
+    findings = find(counts, bank, request.seed)
+    report = make_report(plan.audit, code_version, request, classifier, dataset, bank, counts, findings)
+    shown = exhibits(
+        findings.classes,
+        counts.worst,
+        bank,
+        load_backbone(bank, settings),
+        classifier.spec.preprocessing,
+        request,
+        lambda wanted: read_rows(store, dataset.id, wanted),
+        settings.max_pixels,
+    )
+    store.write_bytes(f"{folder}/report.html", render_html(report, shown).encode())
+    store.write_bytes(f"{folder}/report.json", report.to_json())
+
+
+def _tables(store: Store, plan: ShardPlan) -> Iterator[pa.Table]:
+    for shard in range(plan.shards):
+        with store.open(plan.file(shard)) as file:
+            yield pq.read_table(file)
+
+
+def _aside(tables: Iterator[pa.Table], path: Path) -> Iterator[pa.Table]:
+    """The tables unchanged; their skipped samples are written to `path` on the way."""
+    schema = pa.schema([rows.SCHEMA.field(name) for name in SKIPPED_COLUMNS])
+    with pq.ParquetWriter(path, schema, compression="zstd") as writer:
+        for table in tables:
+            skipped = table.filter(pc.equal(table["variant"], rows.SKIPPED)).select(SKIPPED_COLUMNS)
+            if skipped.num_rows:
+                writer.write_table(skipped.cast(schema))
+            yield table

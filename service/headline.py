@@ -1,0 +1,58 @@
+"""A report in a few lines for the terminal: the answer, the figures over all classes, and each class's verdict."""
+
+from __future__ import annotations
+
+from rich.text import Text
+
+from jobs.figures import Figure
+from jobs.report import Report
+from service.console import out, table
+
+STYLES = {"relies": "red", "not_shown": "green", "cannot_tell": "yellow", "no_spurious_features": "dim"}
+WORDS = {
+    "relies": "relies on spurious features",
+    "not_shown": "no reliance shown",
+    "cannot_tell": "cannot tell",
+    "no_spurious_features": "no spurious features known",
+}
+
+
+def print_headline(report: Report) -> None:
+    """Print what a report opens with."""
+    out.print()
+    out.print(Text(report.answer, style=f"bold {STYLES[report.verdict]}"))
+    overall = report.findings.overall
+    figures = table("over all classes", "mean", "95 % interval", "pictures")
+    for name, figure in {
+        "clean accuracy": overall.clean_accuracy.class_mean,
+        "core accuracy (noise on spurious features)": overall.core_accuracy.class_mean,
+        "spurious accuracy (noise on core features)": overall.spurious_accuracy.class_mean,
+        "cost of noise on spurious features beyond its control": report.headline,
+        "relative core sensitivity": overall.rcs.class_mean,
+    }.items():
+        figures.add_row(name, _value(figure), _interval(figure), f"{figure.n:,}")
+    out.print(figures)
+    out.print()
+    classes = table("class", "clean", "core", "beyond control", "95 % interval", "pictures", "verdict")
+    for found in report.findings.classes:
+        classes.add_row(
+            found.name,
+            _value(found.clean_accuracy),
+            _value(found.core_accuracy),
+            _value(found.spurious_control_difference),
+            _interval(found.spurious_control_difference),
+            f"{found.clean_accuracy.n:,}",
+            Text(WORDS[found.verdict], STYLES[found.verdict]),
+        )
+    out.print(classes)
+    if skipped := sum(report.findings.skipped.values()):
+        reasons = ", ".join(f"{count:,} {reason}" for reason, count in report.findings.skipped.items())
+        out.print(f"[yellow]skipped {skipped:,}:[/] {reasons}")
+
+
+def _value(figure: Figure) -> str:
+    return "withheld" if figure.value is None else f"{figure.value:.3f}"
+
+
+def _interval(figure: Figure) -> str:
+    return "" if figure.low is None or figure.high is None else f"{figure.low:.3f} to {figure.high:.3f}"

@@ -1,0 +1,58 @@
+"""What the tests of the whole need: the service and its worker, commands of a stack of their own, and a browser."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from typing import Any
+
+import pytest
+from playwright.sync_api import Browser, Page, sync_playwright
+
+from tests.e2e.commands import http, settings, start
+from tests.service.conftest import RunningServer, banks_dir, redis_url, server, start_server, worker
+
+__all__ = ["banks_dir", "http", "redis_url", "server", "settings", "start", "start_server", "worker"]
+
+FLAGS = (
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+)
+
+OpenPage = Callable[..., Page]
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Browser]:
+    """The system's Chromium, without a window; tests that need it are skipped where there is none."""
+    executable = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    if executable is None:
+        pytest.skip("no Chromium is installed (Debian: apt-get install chromium)")
+    with sync_playwright() as playwright:
+        launched = playwright.chromium.launch(executable_path=executable, args=list(FLAGS))
+        yield launched
+        launched.close()
+
+
+@pytest.fixture
+def open_page(browser: Browser, server: RunningServer) -> Iterator[OpenPage]:
+    """Opens pages of the shared service, or of the one at `base`; none may end with an error in its scripts."""
+    errors: list[str] = []
+    with ExitStack() as opened:
+
+        def run(path: str, base: str = server.url, **options: Any) -> Page:
+            context = browser.new_context(base_url=base, **options)
+            opened.callback(context.close)
+            page = context.new_page()
+            page.on("pageerror", lambda error: errors.append(str(error)))
+            page.goto(path)
+            return page
+
+        yield run
+    assert errors == []

@@ -1,0 +1,456 @@
+"""The pages in a real browser, over the real service: what people see, press and read."""
+
+from __future__ import annotations
+
+import io
+import re
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from playwright.sync_api import Page, expect
+from safetensors.torch import save_file
+
+from jobs.audit import AuditRequest
+from jobs.store import Store
+from models import architectures
+from models.classifiers.spec import ClassifierSpec
+from models.preprocessing import Preprocessing
+from service.client import Client
+from service.keys import KeyStore
+from tests.conftest import ROOT
+from tests.e2e.conftest import OpenPage
+from tests.models.conftest import ARGUMENTS, CLASSES
+from tests.service.conftest import RunningServer, StartServer, encoded, picture
+
+PHONE = {"width": 390, "height": 844}
+HOSTILE = "<img src=x onerror=alert(1)>"
+
+
+@dataclass(frozen=True)
+class Guarded:
+    """A service of its own that asks for keys and has no workers.
+
+    Attributes:
+        url: where it answers.
+        token: a key for it.
+    """
+
+    url: str
+    token: str
+
+    @property
+    def credentials(self) -> dict[str, str]:
+        """What a person types in when the browser asks."""
+        return {"username": "anyone", "password": self.token}
+
+
+@pytest.fixture(scope="session")
+def guarded(start_server: StartServer, redis_url: str) -> Guarded:
+    """See `Guarded`."""
+    started = start_server(auth="on", redis_url=f"{redis_url}?db=7")
+    _, token = KeyStore(Store.from_settings(started.settings)).create("a person", ["infer", "audit"])
+    return Guarded(started.url, token)
+
+
+@pytest.fixture
+def photo(tmp_path: Path) -> Path:
+    """A picture that is wider than high, so that the model's crop leaves its sides out."""
+    path = tmp_path / "meadow.png"
+    path.write_bytes(encoded(picture(120, 200)))
+    return path
+
+
+def read(page: Page, file: Path) -> None:
+    """Choose a picture and wait for its reading."""
+    page.set_input_files("#file", file)
+    expect(page.locator("table.sum")).to_be_visible()
+
+
+def drawn(page: Page) -> str:
+    """What the canvas shows."""
+    return str(page.evaluate("document.getElementById('canvas').toDataURL()"))
+
+
+def number(text: str) -> float:
+    """A figure as the pages write it."""
+    return float(text.replace("\u2212", "-"))
+
+
+def masks_of(server: RunningServer, file: Path, **fields: str) -> dict[str, Any]:
+    """What the service says of a picture to a program."""
+    answer = httpx.post(f"{server.url}/v1/masks", files={"pictures": file.open("rb")}, data=fields, timeout=60)
+    return dict(answer.raise_for_status().json())
+
+
+def answer_with(page: Page, path: str, body: dict[str, Any]) -> None:
+    """Have requests of the page for `path`, a pattern, answered with `body`."""
+    page.route(re.compile(path), lambda route: route.fulfill(json=body))
+
+
+# --- Try a picture
+
+
+def test_a_picture_is_read_down_to_the_sum_of_its_score(open_page: OpenPage, photo: Path) -> None:
+    page = open_page("/")
+    read(page, photo)
+    expect(page.locator(".prediction")).to_have_text(re.compile(rf"^({'|'.join(CLASSES)}) .*\d %$"))
+    expect(page.locator("#caption")).to_have_text("meadow.png, 200 × 120")
+    *parts, total = [number(text) for text in page.locator("table.sum td.number").all_inner_texts()]
+    assert sum(parts) == pytest.approx(total, abs=0.03)
+
+
+def test_the_table_says_what_is_known_of_each_feature(open_page: OpenPage, photo: Path, server: RunningServer) -> None:
+    page = open_page("/")
+    page.get_by_label("Class", exact=True).select_option(label="bee")
+    read(page, photo)
+    features = masks_of(server, photo, classes="bee")["pictures"][0]["classes"][0]["features"]
+    rows = page.locator("table.features tbody tr")
+    expect(rows).to_have_count(len(features))
+    for index, feature in enumerate(features):
+        text = rows.nth(index).inner_text()
+        for shown in (f"#{feature['feature']}", f"rank {feature['rank']}", feature["label"]):
+            assert shown in text
+        assert feature["kind"].replace("_", " ") in text
+        assert ("in range" if feature["valid"] else "below range") in text
+        assert f"{feature['activation']:.2f}" in text
+
+
+def test_the_slider_moves_from_core_to_spurious_by_keyboard(open_page: OpenPage, photo: Path) -> None:
+    page = open_page("/")
+    page.get_by_label("Class", exact=True).select_option(label="bee")
+    read(page, photo)
+    slider = page.get_by_role("slider", name="Overlay")
+    slider.focus()
+    page.keyboard.press("Home")
+    expect(slider).to_have_attribute("aria-valuetext", "core 100 %, spurious 0 %")
+    core = drawn(page)
+    page.keyboard.press("End")
+    expect(slider).to_have_attribute("aria-valuetext", "core 0 %, spurious 100 %")
+    spurious = drawn(page)
+    page.keyboard.press("ArrowLeft")
+    expect(slider).to_have_value("99")
+    page.get_by_label("Show the overlay").uncheck()
+    assert len({core, spurious, drawn(page)}) == 3
+
+
+def test_masks_lie_where_the_model_looked(open_page: OpenPage, photo: Path) -> None:
+    """Outside the model's crop the overlay only darkens; the same pixel without it is the picture's own."""
+    page = open_page("/")
+    read(page, photo)
+    pixel = "(x) => [...document.getElementById('canvas').getContext('2d').getImageData(x, 200, 1, 1).data]"
+    covered = page.evaluate(pixel, 5)
+    page.get_by_label("Show the overlay").uncheck()
+    plain = page.evaluate(pixel, 5)
+    assert covered[:3] == pytest.approx([0.55 * level for level in plain[:3]], abs=2)
+
+
+def test_one_feature_can_be_shown_alone(open_page: OpenPage, photo: Path) -> None:
+    page = open_page("/")
+    page.get_by_label("Class", exact=True).select_option(label="bee")
+    read(page, photo)
+    everything = drawn(page)
+    first = page.locator("button.feature").first
+    first.press("Enter")
+    expect(first).to_have_attribute("aria-pressed", "true")
+    expect(page.locator("#alone")).to_contain_text(first.inner_text())
+    assert drawn(page) != everything
+    first.press("Enter")
+    expect(first).to_have_attribute("aria-pressed", "false")
+    assert drawn(page) == everything
+
+
+def test_another_class_and_another_bank_are_read_at_once(open_page: OpenPage, photo: Path) -> None:
+    page = open_page("/")
+    read(page, photo)
+    page.get_by_label("Class", exact=True).select_option(label="cat")
+    expect(page.get_by_role("heading", name="What the score of cat is made of")).to_be_visible()
+    with page.expect_response("**/v1/masks") as asked:
+        page.get_by_label("Bank").select_option("other")
+    assert asked.value.json()["bank"]["name"] == "other"
+    expect(page.get_by_label("Class", exact=True)).to_have_value("predicted")
+
+
+def test_a_class_without_labels_says_so(open_page: OpenPage, photo: Path) -> None:
+    page = open_page("/")
+    page.get_by_label("Class", exact=True).select_option(label="eel (no labelled features)")
+    read(page, photo)
+    expect(page.locator(".verdict")).to_contain_text("Nobody has labelled features of eel")
+    expect(page.locator("table.features")).to_have_count(0)
+    expect(page.get_by_role("slider")).to_be_disabled()
+
+
+def test_an_exemplar_of_the_bank_can_be_tried(open_page: OpenPage) -> None:
+    page = open_page("/")
+    page.get_by_role("button", name="ant").click()
+    expect(page.locator("#caption")).to_contain_text("ant.jpg, 96 × 96")
+
+
+def test_a_dropped_picture_is_read(open_page: OpenPage, photo: Path) -> None:
+    page = open_page("/")
+    transfer = page.evaluate_handle(
+        """(bytes) => {
+            const transfer = new DataTransfer();
+            transfer.items.add(new File([new Uint8Array(bytes)], "dropped.png", { type: "image/png" }));
+            return transfer;
+        }""",
+        list(photo.read_bytes()),
+    )
+    page.dispatch_event("#drop", "drop", {"dataTransfer": transfer})
+    expect(page.locator("#caption")).to_contain_text("dropped.png")
+
+
+def test_a_bad_file_is_explained_and_the_next_one_works(open_page: OpenPage, photo: Path, tmp_path: Path) -> None:
+    page = open_page("/")
+    notes = tmp_path / "notes.txt"
+    notes.write_text("no picture")
+    page.set_input_files("#file", notes)
+    problem = page.get_by_role("alert")
+    expect(problem).to_contain_text("The picture cannot be used")
+    expect(problem).to_contain_text(re.compile(r"Request [0-9a-f]{16}"))
+    read(page, photo)
+    expect(problem).to_be_empty()
+
+
+def test_a_service_that_is_gone_is_noticed(open_page: OpenPage, photo: Path) -> None:
+    page = open_page("/")
+    expect(page.get_by_label("Bank")).to_have_value("tiny")
+    page.context.set_offline(True)
+    page.set_input_files("#file", photo)
+    expect(page.get_by_role("alert")).to_contain_text("The service does not answer")
+
+
+def test_names_are_text_and_never_markup(open_page: OpenPage, server: RunningServer, photo: Path) -> None:
+    """What is named like an attack is shown letter by letter; a script that ran would open a dialog."""
+    answer = masks_of(server, photo, features="all", classes="bee")
+    found = answer["pictures"][0]
+    for named in (found, found["prediction"], *found["classes"]):
+        named["name"] = HOSTILE
+    found["notes"] = [HOSTILE]
+    found["classes"][0]["features"][0]["kind"] = HOSTILE
+    page = open_page("about:blank")
+    answer_with(page, "/v1/banks$", {"default": "tiny", "banks": [{"name": "tiny", "title": HOSTILE}]})
+    answer_with(page, "/classes$", {"items": [{"index": 0, "name": HOSTILE, "core": 1, "spurious": 1}]})
+    answer_with(page, "/v1/masks$", answer)
+    page.goto("/")
+    read(page, photo)
+    for place in ("#caption", "#bank", "#class", ".prediction", ".verdict", "table.features"):
+        expect(page.locator(place)).to_contain_text(HOSTILE)
+    assert page.locator("main img[src=x]").count() == 0
+
+
+# --- Jobs
+
+
+def pictures_zip(of_each: int) -> bytes:
+    """A data set of the tiny bank's classes."""
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive:
+        for number_of_class, name in enumerate(CLASSES[:3]):
+            for index in range(of_each):
+                archive.writestr(f"{name}/{index}.png", encoded(picture(seed=100 * number_of_class + index)))
+    return buffer.getvalue()
+
+
+def upload_subjects(client: Client, folder: Path) -> AuditRequest:
+    """Upload a classifier and a data set; answers the request for their audit."""
+    weights, archive = folder / "classifier.safetensors", folder / "held-out.zip"
+    save_file(architectures.build("small_resnet", 3, ARGUMENTS).state_dict(), weights)
+    archive.write_bytes(pictures_zip(of_each=8))
+    spec = ClassifierSpec(
+        format="safetensors",
+        architecture="small_resnet",
+        arguments=ARGUMENTS,
+        classes=CLASSES[:3],
+        preprocessing=Preprocessing(size=96),
+        name=f"meadow {HOSTILE}",
+        version="2",
+    )
+    classifier, dataset = client.upload_classifier(weights, spec), client.upload_dataset(archive)
+    return AuditRequest(classifier=classifier.id, dataset=dataset.id, bank="tiny")
+
+
+def test_an_audit_is_started_followed_and_its_report_opened(
+    open_page: OpenPage, server: RunningServer, worker: None, tmp_path: Path
+) -> None:
+    with Client(server.url) as client:
+        wanted = upload_subjects(client, tmp_path)
+    page = open_page("/jobs")
+    page.get_by_text("Start an audit").click()
+    page.get_by_label("Classifier").select_option(wanted.classifier)
+    page.get_by_label("Data set").select_option(wanted.dataset)
+    page.get_by_label("Bank").select_option("tiny")
+    page.get_by_label("Pictures at most").fill("20")
+    page.get_by_role("button", name="Start the audit").click()
+    job = page.locator("li.job").first
+    expect(job).to_contain_text(f"meadow {HOSTILE} 2 on held-out.zip")
+    expect(job.locator(".state")).to_have_text("succeeded", timeout=120_000)
+    expect(job).to_contain_text("20 of 20 pictures")
+    expect(page.locator("#news")).to_contain_text("succeeded")
+    job.get_by_role("link", name="Report").click()
+    page.wait_for_url("**/report")
+    expect(page.locator("h1")).to_be_visible()
+
+
+def test_a_job_is_cancelled_and_retried(open_page: OpenPage, guarded: Guarded, tmp_path: Path) -> None:
+    """On a service without workers, where jobs wait; the keyboard stays where it was."""
+    page = open_page("/jobs", base=guarded.url, http_credentials=guarded.credentials)
+    expect(page.get_by_text("No audit has been started yet.")).to_be_visible()
+    with Client(guarded.url, key=guarded.token) as client:
+        client.submit_audit(upload_subjects(client, tmp_path))
+    state = page.locator("li.job .state")
+    expect(state).to_have_text("queued")
+    page.get_by_role("button", name="Cancel").press("Enter")
+    expect(state).to_have_text("cancelled")
+    expect(page.get_by_role("button", name="Retry")).to_be_focused()
+    page.keyboard.press("Enter")
+    expect(state).to_have_text("queued")
+
+
+def job_record(**changes: Any) -> dict[str, Any]:
+    """A job as the service lists it."""
+    return {
+        "id": "0f" * 16,
+        "kind": "audit",
+        "state": "running",
+        "created": "2026-11-23T09:30:00Z",
+        "done": 0,
+        "total": 50_000,
+        "rate": 300.4,
+        "seconds_left": 150.0,
+        "request": {"classifier": "ab" * 32, "dataset": "cd" * 32, "bank": "tiny"},
+        "artefacts": [],
+    } | changes
+
+
+def test_progress_is_live(open_page: OpenPage) -> None:
+    page = open_page("about:blank")
+    jobs = [job_record(done=5_000)]
+    answer_with(page, "/v1/jobs$", {"items": jobs, "next": None})
+    page.goto("/jobs")
+    job = page.locator("li.job")
+    expect(job).to_contain_text("5,000 of 50,000 pictures · 300 a second · 3 min left")
+    jobs[0] = job_record(done=45_000, seconds_left=16.0)
+    expect(job).to_contain_text("45,000 of 50,000 pictures · 300 a second · 16 s left")
+    assert job.get_by_role("progressbar").evaluate("bar => bar.value / bar.max") == pytest.approx(0.9)
+    jobs[0] = job_record(done=50_000, seconds_left=0.0)
+    expect(job).to_contain_text("writing the report")
+    jobs[0] = job_record(state="failed", done=50_000, message=f"Out of memory in {HOSTILE}.")
+    expect(job).to_contain_text(f"Out of memory in {HOSTILE}.")
+    expect(job.get_by_role("button", name="Retry")).to_be_visible()
+
+
+def test_older_jobs_are_a_press_away(open_page: OpenPage) -> None:
+    page = open_page("about:blank")
+    newest = {"items": [job_record(state="cancelled")], "next": "older"}
+    oldest = {"items": [job_record(id="1f" * 16, state="cancelled")], "next": None}
+    answer_with(page, "/v1/jobs$", newest)
+    answer_with(page, r"/v1/jobs\?cursor=older$", oldest)
+    page.goto("/jobs")
+    expect(page.locator("li.job")).to_have_count(1)
+    page.get_by_role("button", name="Older jobs").click()
+    expect(page.locator("li.job")).to_have_count(2)
+    expect(page.get_by_role("button", name="Older jobs")).to_be_hidden()
+
+
+# --- For everyone
+
+
+@pytest.mark.parametrize("path", ["/", "/jobs"])
+def test_every_control_has_a_name_and_shows_the_focus(open_page: OpenPage, path: str, photo: Path) -> None:
+    page = open_page(path)
+    if path == "/":
+        read(page, photo)
+    else:
+        page.get_by_text("Start an audit").click()
+    unnamed = page.evaluate(
+        """() => [...document.querySelectorAll("input, select, button, a[href]")]
+            .filter((control) => control.checkVisibility())
+            .filter((control) => !control.labels?.length && !control.textContent.trim() && !control.ariaLabel)
+            .map((control) => control.outerHTML)"""
+    )
+    assert unnamed == []
+    for _ in range(12):
+        page.keyboard.press("Tab")
+        if page.evaluate("document.activeElement === document.body"):
+            break  # once round
+        outline, focused = page.evaluate(
+            """() => {
+                const focused = document.activeElement;
+                const shown = focused.id === "file" ? document.querySelector(".blending label[for=file]") : focused;
+                return [getComputedStyle(shown).outlineStyle, focused.outerHTML.slice(0, 120)];
+            }"""
+        )
+        assert outline != "none", focused
+
+
+@pytest.mark.parametrize("path", ["/", "/jobs"])
+def test_nothing_is_wider_than_a_phone(open_page: OpenPage, path: str, photo: Path) -> None:
+    page = open_page(path, viewport=PHONE)
+    if path == "/":
+        page.get_by_label("Class", exact=True).select_option(label="bee")
+        read(page, photo)
+        table = "(table) => table.scrollWidth - table.parentElement.clientWidth"
+        assert page.locator("table.features").evaluate(table) <= 0
+    assert page.evaluate("document.documentElement.scrollWidth") <= PHONE["width"]
+
+
+def luminance(colour: str) -> float:
+    """Relative luminance of #rrggbb, as WCAG 2.2 defines it."""
+    parts = (int(colour[at : at + 2], 16) / 255 for at in (1, 3, 5))
+    linear = [part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts]
+    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_text_stands_out_from_its_ground(scheme: str) -> None:
+    """WCAG 2.2, level AA: 4.5 to 1."""
+    css = (ROOT / "service" / "pages" / "static" / "cuecheck.css").read_text()
+    roots = re.findall(r":root {(.*?)}", css, re.DOTALL)
+    light, dark = (dict(re.findall(r"--([a-z-]+): (#[0-9a-f]{6});", root)) for root in roots)
+    colours = light if scheme == "light" else light | dark
+    grounds = {
+        "ground": ["ink", "muted", "core", "spurious"],
+        "surface": ["ink", "muted", "core", "spurious", "good", "bad", "accent"],
+        "sunken": ["ink", "muted", "accent"],
+        "accent": ["accent-ink"],
+        "core-soft": ["core"],
+        "spurious-soft": ["spurious"],
+        "good-soft": ["good"],
+        "bad-soft": ["bad", "ink"],
+    }
+    for ground, inks in grounds.items():
+        for ink in inks:
+            darker, lighter = sorted((luminance(colours[ink]), luminance(colours[ground])))
+            assert (lighter + 0.05) / (darker + 0.05) >= 4.5, f"{ink} on {ground}"
+
+
+def test_the_pages_let_nothing_foreign_in(server: RunningServer) -> None:
+    for path in ("/", "/jobs", "/static/picture.js", "/static/cuecheck.css"):
+        headers = httpx.get(server.url + path).raise_for_status().headers
+        policy = headers["content-security-policy"]
+        assert "default-src 'none'" in policy
+        assert "unsafe" not in policy
+        assert "frame-ancestors 'none'" in policy
+        assert headers["x-content-type-options"] == "nosniff"
+    assert httpx.get(f"{server.url}/static/../routes/pages.py").status_code == 404
+
+
+def test_an_unchanged_file_is_not_sent_again(server: RunningServer) -> None:
+    first = httpx.get(f"{server.url}/static/cuecheck.css")
+    again = httpx.get(f"{server.url}/static/cuecheck.css", headers={"If-None-Match": first.headers["etag"]})
+    assert again.status_code == 304
+
+
+def test_where_keys_are_asked_for_the_browser_asks_once(open_page: OpenPage, guarded: Guarded, photo: Path) -> None:
+    refused = httpx.get(guarded.url)
+    assert refused.status_code == 401
+    assert refused.headers["www-authenticate"].startswith("Basic ")
+    page = open_page("/", base=guarded.url, http_credentials=guarded.credentials)
+    read(page, photo)
+    page.get_by_role("link", name="Jobs").click()
+    expect(page.get_by_role("heading", name="Jobs", exact=True)).to_be_visible()
+    expect(page.get_by_role("alert")).to_be_empty()
