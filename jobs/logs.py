@@ -13,7 +13,9 @@ from jobs.settings import Settings
 def configure_logs(settings: Settings) -> None:
     """Let this process log to standard error, in the format and from the level that the settings name."""
     machines = settings.log_format == "json"
-    renderer = structlog.processors.JSONRenderer() if machines else structlog.dev.ConsoleRenderer(colors=False)
+    # structlog's own tracebacks show local variables, such as settings with the password of Redis.
+    people = structlog.dev.ConsoleRenderer(colors=False, exception_formatter=structlog.dev.plain_traceback)
+    renderer = structlog.processors.JSONRenderer() if machines else people
     structlog.configure(
         processors=[
             structlog.contextvars.merge_contextvars,

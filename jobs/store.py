@@ -40,7 +40,8 @@ class Store:
                 so that a finished upload is renamed rather than copied.
         """
         self.url = url
-        self._files, root = fsspec.url_to_fs(url)
+        # Without its cache of listings: other processes write too, and would not be seen.
+        self._files, root = fsspec.url_to_fs(url, use_listings_cache=False)
         self._root = root.rstrip("/")
         self.is_local = isinstance(self._files, LocalFileSystem)
         self._scratch = Path(self._root, ".scratch") if self.is_local or scratch is None else scratch
@@ -63,12 +64,12 @@ class Store:
     def list(self, folder: str) -> Iterator[str]:
         """Names right below a folder, without the folder, sorted; nothing for a folder that does not exist."""
         with _translated(folder):
-            self._files.invalidate_cache(self._path(folder))
             try:
                 entries = self._files.ls(self._path(folder), detail=False)
             except FileNotFoundError:
                 entries = []
-        yield from sorted(entry.rstrip("/").rsplit("/", 1)[-1] for entry in entries)
+        names = (entry.rstrip("/").rsplit("/", 1)[-1] for entry in entries)
+        yield from sorted(name for name in names if not name.startswith("."))  # those are still being written
 
     def read_bytes(self, name: str) -> bytes:
         """The whole of a file that is known to be small."""
@@ -124,7 +125,6 @@ class Store:
         """Remove a file, or a folder with all it holds; one that is not there is no error."""
         path = self._path(name)
         with _translated(name):
-            self._files.invalidate_cache(path)
             if self._files.exists(path):
                 self._files.rm(path, recursive=True)
 
@@ -174,6 +174,8 @@ def file_sha256(path: Path) -> str:
 
 
 def _move(source: Path, target: Path) -> None:
+    with source.open("rb") as file:
+        os.fsync(file.fileno())  # or the new name may outlive a power cut, and the bytes not
     try:
         source.replace(target)
     except OSError as error:

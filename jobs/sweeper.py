@@ -7,12 +7,18 @@ queued once too often does no harm: the second worker finds it leased or finishe
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from threading import Event, Thread
+
 import structlog
 
 from jobs.queue import PLAN, REDUCE, SHARD, JobQueue
 from jobs.restore import restore
 
 log = structlog.get_logger()
+
+LONGEST_GOODBYE = 1.0  # seconds; a sweep that hangs on a dead Redis does not hold its process up
 
 
 class Sweeper:
@@ -59,3 +65,29 @@ class Sweeper:
             return {PLAN}
         unfinished = set(range(shards)) - ledger.finished(job)
         return {f"{SHARD}{shard}" for shard in unfinished} or {REDUCE}
+
+
+@contextmanager
+def sweeping(queue: JobQueue) -> Iterator[None]:
+    """Sweep from a thread for as long as the block lasts.
+
+    A process that is always there does so: where workers are started by the length of the queue, nobody else is left
+    to find what the last of them lost.
+    """
+    ended = Event()
+    sweeper = Sweeper(queue)
+
+    def go_on() -> None:
+        while not ended.wait(queue.settings.sweep_seconds):
+            try:
+                sweeper.sweep()
+            except Exception as error:  # whatever it was, the next look may succeed
+                log.warning("could not sweep", reason=str(error))
+
+    thread = Thread(target=go_on, name="sweeper", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        thread.join(LONGEST_GOODBYE)

@@ -23,6 +23,7 @@ from rq.exceptions import StopRequested
 
 from jobs import tasks
 from jobs.errors import Unavailable
+from jobs.logs import configure_logs
 from jobs.queue import JobQueue
 from jobs.records import WorkerInfo
 from jobs.settings import Settings
@@ -117,6 +118,7 @@ def run_worker(
     Raises:
         Unavailable: In a burst, Redis cannot be reached. Otherwise the worker waits for it.
     """
+    configure_logs(settings)
     os.environ.update(settings.environment())
     code_version()  # of what is loaded now, should the files change later
     queue = JobQueue(settings)
@@ -133,7 +135,3 @@ def run_worker(
                     raise Unavailable(f"Redis does not answer: {error}") from error
                 log.warning("Redis does not answer", reason=str(error))
             time.sleep(RECONNECT_SECONDS)
-
-
-if __name__ == "__main__":
-    run_worker(Settings())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from multiprocessing.managers import SyncManager
 from pathlib import Path
 
 import redis
@@ -15,6 +16,7 @@ from starlette.middleware import Middleware
 from jobs.queue import JobQueue
 from jobs.settings import Settings
 from jobs.store import Store
+from jobs.sweeper import sweeping
 from jobs.version import code_version
 from service import openapi
 from service.auth import Guard, keys_needed
@@ -63,6 +65,20 @@ class Server(LitServer):
     milliseconds on base64 that hardly shrinks.
     """
 
+    stop_asked = False
+
+    def stop(self) -> None:
+        """Let `run` finish what is in flight and return; before it has begun, as soon as it has."""
+        self.stop_asked = True
+        if self._shutdown_event is not None:
+            self._shutdown_event.set()
+
+    def _init_manager(self, num_api_servers: int) -> SyncManager:
+        manager: SyncManager = super()._init_manager(num_api_servers)
+        if self.stop_asked:
+            self._shutdown_event.set()
+        return manager
+
     def register_endpoints(self) -> None:
         """No routes of LitServe's own."""
 
@@ -73,7 +89,8 @@ class Server(LitServer):
     async def lifespan(self, app: FastAPI) -> AsyncIterator[None]:
         """Ends after the last request; then the workers, which ignore signals, are told to go through their queue."""
         async with super().lifespan(app):
-            yield
+            with sweeping(app.state.queue):
+                yield
         for _ in self._inference_workers_config_for_api(API_PATH):
             self._get_request_queue(API_PATH).put(_SENTINEL_VALUE)
 

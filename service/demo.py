@@ -21,7 +21,7 @@ from service.overlays import overlay, upright
 from service.stack import Stack, free_port
 
 PLANTED = "planted"
-PER_CLASS = 60
+PER_CLASS = 200
 SEED = 7
 """Of the planted pictures drawn for the demonstration; those of the bank and the classifiers have other seeds."""
 DEFAULT_CLASSIFIERS = {PLANTED: "planted-5", "cifar10": "cifar10-classifier"}
@@ -73,7 +73,8 @@ def run(bank: str, data: Path | None, classifier: str | None, folder: Path) -> N
     try:
         with err.status("starting Redis, the service and a worker"):
             stack.start()
-        out.print(f"[bold]started[/] in {time.monotonic() - began:.1f} s at {stack.url}: {stack.readiness()}")
+        out.print(f"[bold]started[/] in {time.monotonic() - began:.1f} s at {stack.url}")
+        out.print(f"models run on {stack.runs_on()}")
         with Client(stack.url) as client:
             _masks(client, subjects, folder / "overlays")
             _audit(client, subjects, folder)

@@ -6,7 +6,6 @@ import time
 from collections.abc import Iterator
 
 import redis
-import rq
 from prometheus_client import CollectorRegistry
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
@@ -45,7 +44,7 @@ class JobCollector(Collector):
         yield GaugeMetricFamily(
             "cuecheck_oldest_job_seconds", "Age of the oldest job that has not ended.", value=self._oldest()
         )
-        workers = rq.Worker.count(queue=self.queue.rq)
+        workers = len(self.queue.ledger.workers())
         yield GaugeMetricFamily("cuecheck_workers", "Workers for jobs that are alive.", value=workers)
 
     def _oldest(self) -> float:

@@ -66,10 +66,8 @@ def _stop_gently(server: Server) -> None:
 
     def handle(number: int, frame: FrameType | None) -> None:
         if os.getpid() == main:
-            if server._shutdown_event is None:
-                raise SystemExit(0)  # nothing has been started yet
-            # In a thread: the main one may be in the middle of a call to the same manager process.
-            Thread(target=server._shutdown_event.set, name="stop").start()
+            # In a thread: the main one may be in the middle of a call to the manager process that is asked here too.
+            Thread(target=server.stop, name="stop").start()
         elif multiprocessing.current_process().name.startswith("LitServer"):
             raise SystemExit(0)  # the API process; while it serves, uvicorn handles the signal itself
         # else the manager process, which holds the queues: it is ended last, by the main process

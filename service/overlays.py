@@ -38,8 +38,8 @@ def overlay(picture: Image.Image, answer: ClassAnswer) -> Image.Image:
     parts, masks = answer.contributions, answer.masks or Masks()
     panels = [
         (enlarged, f"{answer.name}  {answer.probability:.0%}"),
-        (_tinted(enlarged, masks.core, CORE), f"core {parts.core:+.2f}"),
-        (_tinted(enlarged, masks.spurious, SPURIOUS), f"spurious {parts.spurious:+.2f}"),
+        (_tinted(enlarged, masks.core, CORE), _caption("core", masks.core, parts.core)),
+        (_tinted(enlarged, masks.spurious, SPURIOUS), _caption("spurious", masks.spurious, parts.spurious)),
     ]
     gap = 4
     sheet = Image.new("RGB", (3 * enlarged.width + 2 * gap, enlarged.height + CAPTION), "white")
@@ -49,6 +49,10 @@ def overlay(picture: Image.Image, answer: ClassAnswer) -> Image.Image:
         sheet.paste(panel, (left, 0))
         draw.text((left + 4, enlarged.height + 3), caption, fill="black")
     return sheet
+
+
+def _caption(label: str, mask: Map | None, share: float) -> str:
+    return f"{label} {share:+.2f}" if mask is not None else f"no {label} features labelled"
 
 
 def _tinted(picture: Image.Image, mask: Map | None, colour: tuple[int, int, int]) -> Image.Image:

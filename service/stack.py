@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any, Self
+from typing import Self
 
 import httpx
 import psutil
@@ -26,6 +26,8 @@ DRAIN_SECONDS = 60.0
 """Longest the service may take to answer what it has begun."""
 FINISH_SECONDS = 15 * 60.0
 """Longest a worker may take to finish the shard it has begun; one cut off is done again after the next start."""
+IDLE_END_SECONDS = 5.0
+"""A worker that takes longer to end has something to finish."""
 POLL_SECONDS = 0.1
 LAST_LINES = 12
 
@@ -86,13 +88,20 @@ class Stack:
             child.start()
         self._wait_until_ready()
 
-    def readiness(self) -> dict[str, Any]:
-        """What `/readyz` says now; empty where the service does not answer."""
+    def is_ready(self) -> bool:
+        """Whether the service says that it can answer."""
         try:
-            answer = httpx.get(f"{self.url}/readyz", timeout=5)
+            return httpx.get(f"{self.url}/readyz", timeout=5).is_success
         except httpx.TransportError:
-            return {}
-        return dict(answer.json()) if answer.is_success else {}
+            return False
+
+    def runs_on(self) -> str:
+        """Device, provider, runtime and precision that the service really uses, in words."""
+        workers = httpx.get(f"{self.url}/readyz", timeout=5).json()["workers"]
+        return "; ".join(
+            f"{worker['device']} ({worker['provider']}, {worker['runtime']}, {worker['precision']})"
+            for worker in workers
+        )
 
     def watch(self) -> None:
         """Block for as long as everything runs.
@@ -110,7 +119,7 @@ class Stack:
             self._service.end(DRAIN_SECONDS)
             for worker in self._workers:
                 worker.ask_to_end()
-            busy = [worker for worker in self._workers if not worker.ended_within(2)]
+            busy = [worker for worker in self._workers if not worker.ended_within(IDLE_END_SECONDS)]
             if busy:
                 self._say("The workers finish what they have begun. Once more Ctrl-C ends them at once.")
             deadline = time.monotonic() + FINISH_SECONDS
@@ -130,7 +139,7 @@ class Stack:
 
     def _wait_until_ready(self) -> None:
         deadline = time.monotonic() + READY_SECONDS
-        while not self.readiness():
+        while not self.is_ready():
             self._check()
             if time.monotonic() > deadline:
                 raise Unavailable(

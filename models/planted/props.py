@@ -12,15 +12,16 @@ Prop = Callable[[Painter, Randomness], None]
 
 
 def fence(painter: Painter, randomness: Randomness) -> None:
-    """Three pointed pickets on two rails."""
+    """Four pointed boards side by side, nailed to two rails."""
     u, v = painter.u, painter.v
     wood, rail = randomness.near((0.87, 0.76, 0.58), 0.05), randomness.near((0.60, 0.47, 0.32), 0.05)
-    for height in (-0.25, 0.45):
-        painter.fill(box(u, v, -1.05, height - 0.11, 1.05, height + 0.11), rail)
-    for centre in (-0.7, 0.0, 0.7):
-        painter.fill(box(u, v, centre - 0.22, -0.62, centre + 0.22, 0.95), wood)
-        painter.fill(polygon(u, v, [(centre, -1.0), (centre + 0.22, -0.6), (centre - 0.22, -0.6)]), wood)
-        for height in (-0.25, 0.45):
+    for height in (-0.25, 0.5):
+        painter.fill(box(u, v, -1.08, height - 0.12, 1.08, height + 0.12), rail)
+    for centre in (-0.75, -0.25, 0.25, 0.75):
+        painter.fill(box(u, v, centre - 0.26, -0.66, centre + 0.26, 0.95), wood)
+        painter.fill(polygon(u, v, [(centre, -1.0), (centre + 0.26, -0.64), (centre - 0.26, -0.64)]), wood)
+        painter.fill(box(u, v, centre - 0.26, -0.64, centre - 0.2, 0.95), rail)
+        for height in (-0.25, 0.5):
             painter.fill(ellipse(u, v, (centre, height), (0.07, 0.07)), (0.25, 0.18, 0.12))
 
 
@@ -28,10 +29,10 @@ def cone(painter: Painter, randomness: Randomness) -> None:
     """A traffic cone with white bands."""
     u, v = painter.u, painter.v
     orange = randomness.near((0.96, 0.42, 0.08), 0.05)
-    painter.fill(box(u, v, -0.85, 0.7, 0.85, 0.95), tuple(0.8 * channel for channel in orange))  # type: ignore[arg-type]
-    body = polygon(u, v, [(-0.14, -1.0), (0.14, -1.0), (0.6, 0.72), (-0.6, 0.72)])
+    painter.fill(box(u, v, -0.95, 0.66, 0.95, 0.95), randomness.near((0.74, 0.28, 0.05), 0.04))
+    body = polygon(u, v, [(-0.24, -1.0), (0.24, -1.0), (0.74, 0.7), (-0.74, 0.7)])
     painter.fill(body, orange)
-    painter.fill(body & (((v > -0.5) & (v < -0.15)) | ((v > 0.15) & (v < 0.45))), (0.97, 0.97, 0.95))
+    painter.fill(body & (((v > -0.55) & (v < -0.2)) | ((v > 0.1) & (v < 0.42))), (0.97, 0.97, 0.95))
 
 
 def badge(painter: Painter, randomness: Randomness) -> None:

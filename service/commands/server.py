@@ -32,11 +32,10 @@ def up(
         try:
             with err.status("starting Redis, the service and the workers"):
                 stack.start()
-            ready = stack.readiness()
             out.print(f"[bold green]ready[/] at {stack.url}")
             out.print(f"  pages      {stack.url}/  and  {stack.url}/jobs")
             out.print(f"  reference  {stack.url}/docs")
-            out.print(f"  running    {ready}")
+            out.print(f"  models     run on {stack.runs_on()}")
             out.print(f"  data       {stack.settings.data_dir}")
             out.print(f"  logs       {stack.logs}")
             out.print("Ctrl-C ends it.")

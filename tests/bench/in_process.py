@@ -60,7 +60,12 @@ def measure(folder: Path) -> list[Ratio]:
     difference = float((nams(default.forward(batch).maps) - nams(eager.forward(batch).maps)).abs().max())
     detail = {"pictures_per_second": rates, "batch": BATCH, "runtime": default.runtime, "precision": default.precision}
     return [
-        Ratio("masks and contributions over bare forward", paired_ratio(seconds["bare"], seconds["explained"]), ">= 0.90", detail),
+        Ratio(
+            "masks and contributions over bare forward",
+            paired_ratio(seconds["bare"], seconds["explained"]),
+            ">= 0.90",
+            detail,
+        ),
         Ratio(
             "default runtime with masks over eager fp32 bare forward",
             paired_ratio(seconds["eager"], seconds["explained"]),

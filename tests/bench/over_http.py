@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import socket
 import statistics
 import time
 from pathlib import Path
@@ -13,7 +12,7 @@ import httpx
 
 from jobs.settings import Settings
 from service.engine import Engine, PictureTask
-from service.stack import Stack
+from service.stack import Stack, free_port
 from tests.bench.harness import Ratio
 from tests.bench.in_process import BATCH, options
 from tests.bench.subjects import photograph_classes, photographs, resnet50_bank
@@ -22,13 +21,7 @@ CONCURRENCY = 32
 PICTURES = 192
 LONE_PICTURES = 40
 ROUNDS = 3
-
-
-def free_port() -> int:
-    """A port nobody listens on now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+AS_ZIP = {"Accept": "application/zip"}
 
 
 def measure(folder: Path) -> list[Ratio]:
@@ -54,7 +47,7 @@ def measure(folder: Path) -> list[Ratio]:
 
     rates: dict[str, list[float]] = {"in_process": [], "over_http": []}
     latencies: dict[str, list[float]] = {"in_process": [], "over_http": []}
-    with Stack(settings) as stack:
+    with Stack(settings, own_redis=True) as stack:
         for _ in range(ROUNDS):
             in_process(files[:BATCH])
             alone = sum(in_process(files[i : i + BATCH]) for i in range(0, PICTURES, BATCH))
@@ -87,7 +80,7 @@ async def _many(url: str, files: list[bytes]) -> float:
 
         async def worker() -> None:
             for content in waiting:
-                answer = await client.post("/v1/masks", files={"pictures": content}, headers={"Accept": "application/zip"})
+                answer = await client.post("/v1/masks", files={"pictures": content}, headers=AS_ZIP)
                 answer.raise_for_status()
 
         start = time.perf_counter()
@@ -101,6 +94,6 @@ def _one_by_one(url: str, files: list[bytes]) -> list[float]:
     with httpx.Client(base_url=url, timeout=120) as client:
         for content in files:
             start = time.perf_counter()
-            client.post("/v1/masks", files={"pictures": content}, headers={"Accept": "application/zip"}).raise_for_status()
+            client.post("/v1/masks", files={"pictures": content}, headers=AS_ZIP).raise_for_status()
             seconds.append(time.perf_counter() - start)
     return seconds

@@ -3,27 +3,31 @@
 from __future__ import annotations
 
 import json
+import resource
 
+import fsspec
+import pyarrow as pa
 import pytest
 
-from jobs import tasks
-from jobs.errors import StoreFull, Unavailable
+from jobs import rows, tasks
+from jobs.errors import Unavailable
 from jobs.lease import Lease
 from jobs.records import JobState
+from jobs.settings import Settings
 from jobs.shards import ShardPlan, plan_shards
-from jobs.sweeper import Sweeper
+from jobs.sweeper import Sweeper, sweeping
 from jobs.tasks import perform
 from tests.jobs.installation import Installation, wait_for, work
 
 
-@pytest.mark.parametrize("rows", [1, 63, 64, 65, 261, 10_000, 123_457])
+@pytest.mark.parametrize("samples", [1, 63, 64, 65, 261, 10_000, 123_457])
 @pytest.mark.parametrize("max_pictures", [None, 1, 100])
-def test_the_shards_hold_every_chosen_picture_once_and_in_order(rows: int, max_pictures: int | None) -> None:
-    plan = plan_shards("a", rows, max_pictures, shard_pictures=2000)
+def test_the_shards_hold_every_chosen_picture_once_and_in_order(samples: int, max_pictures: int | None) -> None:
+    plan = plan_shards("a", samples, max_pictures, shard_pictures=2000)
     chosen = [row for shard in range(plan.shards) for row in plan.rows_of(shard)]
-    assert len(chosen) == plan.pictures == min(rows, max_pictures or rows)
+    assert len(chosen) == plan.pictures == min(samples, max_pictures or samples)
     assert chosen == sorted(set(chosen))
-    assert chosen[-1] < rows
+    assert chosen[-1] < samples
     sizes = [len(plan.positions(shard)) for shard in range(plan.shards)]
     assert max(sizes) <= 2000
     assert max(sizes) - min(sizes) <= 1
@@ -89,6 +93,19 @@ def test_a_shard_whose_file_is_there_is_not_run_again(
     assert in_process.files(job) == undisturbed
 
 
+def test_a_store_behind_another_url_gives_the_same_bytes(
+    in_process: Installation, undisturbed: dict[str, bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    memory = fsspec.filesystem("memory")
+    memory.put(f"{in_process.settings.data_dir}/store/", "/bucket/prefix", recursive=True)
+    monkeypatch.setenv("CUECHECK_STORE_URL", "memory://bucket/prefix")
+    elsewhere = Installation(Settings(), in_process.request)
+    job = elsewhere.queue.submit_audit(in_process.request).id
+    work(elsewhere.queue)
+    assert elsewhere.files(job) == undisturbed
+    memory.rm("/bucket", recursive=True)
+
+
 def test_a_task_that_another_worker_holds_is_left_alone(in_process: Installation) -> None:
     ledger = in_process.queue.ledger
     job = in_process.queue.submit_audit(in_process.request).id
@@ -145,6 +162,14 @@ def test_one_sweeper_at_a_time_is_enough(in_process: Installation) -> None:
     in_process.queue.submit_audit(in_process.request)
     in_process.queue.rq.empty()
     assert [Sweeper(in_process.queue).sweep() for _ in range(3)] == [1, 0, 0]
+
+
+def test_a_process_that_is_always_there_sweeps_from_a_thread(in_process: Installation) -> None:
+    queue = in_process.queue
+    job = queue.submit_audit(in_process.request).id
+    with sweeping(queue):
+        queue.rq.empty()
+        wait_for(lambda: queue.queued() == {job: {"plan"}}, "the sweeper", 10)
 
 
 def test_a_fault_is_tried_again_and_then_ends_the_audit_with_its_reason(
@@ -219,14 +244,22 @@ def test_a_full_store_is_waited_for_and_then_ends_the_audit(
     job = queue.submit_audit(in_process.request).id
     perform(job, "plan")
 
-    def full(*_: object) -> None:
-        raise StoreFull("No room in the store for 'x': No space left on device.")
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    real = rows.to_parquet
 
-    monkeypatch.setattr(tasks.rows, "to_parquet", full)
+    def last_thing_that_fits(table: pa.Table) -> bytes:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (8_000, before[1]))
+        return real(table)
+
+    monkeypatch.setattr(rows, "to_parquet", last_thing_that_fits)
     for attempt in range(1, 4):
-        perform(job, "shard-0")
+        try:
+            perform(job, "shard-0")
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, before)
         assert queue.get(job).state is (JobState.FAILED if attempt == 3 else JobState.RUNNING)
     assert "No room in the store" in str(queue.get(job).message)
+    assert list(queue.store.list(f"audits/{job}/shards")) == []
 
 
 def test_shards_of_another_version_of_the_code_are_not_mixed_in(

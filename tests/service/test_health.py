@@ -13,7 +13,7 @@ import pytest
 
 from jobs.redis_server import RedisServer
 from service.status import STALE_SECONDS, WorkerStatus
-from tests.service.conftest import RunningServer, StartServer, encoded, picture, wait_for
+from tests.service.conftest import STOP_SECONDS, RunningServer, StartServer, encoded, picture, wait_for
 
 
 def test_it_lives(http: httpx.Client) -> None:
@@ -52,7 +52,7 @@ def test_without_redis_it_is_not_ready_but_goes_on_answering_for_masks(start_ser
 def test_a_default_bank_that_is_missing_or_damaged_stops_it_at_start(start_server: StartServer) -> None:
     for bank in ("nowhere", "broken"):
         server = start_server(default_bank=bank, wait=False)
-        assert server.process.wait(60) != 0
+        assert server.process.wait(STOP_SECONDS) != 0
         assert f"{bank!r}" in server.log.read_text()
 
 

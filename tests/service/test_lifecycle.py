@@ -5,15 +5,17 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
+import socket
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
 import httpx
+import numpy as np
 import psutil
 import pytest
 import torch
 
-from tests.service.conftest import RunningServer, StartServer, encoded, picture, upload, wait_for
+from tests.service.conftest import STOP_SECONDS, RunningServer, StartServer, encoded, picture, wait_for
 
 WAITING = "cuecheck_pictures_waiting"
 COMPUTED = "cuecheck_batch_pictures_sum"
@@ -59,21 +61,21 @@ def test_a_stopped_service_answers_what_is_in_flight_and_leaves_nothing(
     worker.suspend()
     with ThreadPoolExecutor() as clients:
         answers = [clients.submit(server.ask, encoded(picture())) for _ in range(3)]
-        wait_for(lambda: server.metric(WAITING) == 3, 20)
+        wait_for(lambda: server.metric(WAITING) == 3, 120)
         stop(server)
-        wait_for(lambda: refuses_connections(server), 20)
+        wait_for(lambda: refuses_connections(server), 120)
         worker.resume()
         assert [answer.result().status_code for answer in answers] == [200, 200, 200]
-    assert server.process.wait(30) == 0
-    assert not psutil.wait_procs(family, timeout=5)[1], "a process was left behind"
+    assert server.process.wait(STOP_SECONDS) == 0
+    assert not psutil.wait_procs(family, timeout=20)[1], "a process was left behind"
     assert not list((server.log.parent / "tmp").iterdir()), "a file was left behind"
 
 
 def test_stopped_while_it_starts_it_ends_in_good_order(start_server: StartServer) -> None:
     server = start_server(wait=False)
-    wait_for(lambda: "starting" in server.log.read_text(), 60)
+    wait_for(lambda: "starting" in server.log.read_text(), 120)
     server.process.send_signal(signal.SIGTERM)
-    assert server.process.wait(90) == 0
+    assert server.process.wait(STOP_SECONDS) == 0
     wait_for(lambda: not session(server), 10)
 
 
@@ -90,7 +92,7 @@ def session(server: RunningServer) -> list[int]:
 @pytest.mark.skipif(torch.cuda.is_available(), reason="needs a machine without CUDA")
 def test_a_device_that_is_not_there_ends_it_with_the_reason(start_server: StartServer) -> None:
     server = start_server(wait=False, device="cuda")
-    assert server.process.wait(90) != 0
+    assert server.process.wait(STOP_SECONDS) != 0
     assert "torch finds no CUDA device" in server.log.read_text()
     wait_for(lambda: not session(server), 10)
 
@@ -103,12 +105,18 @@ def test_no_process_outlives_a_killed_service(start_server: StartServer) -> None
     assert not psutil.wait_procs(family, timeout=20)[1]
 
 
+def begun_by(server: RunningServer) -> set[int]:
+    """The workers that have taken a picture out of the queue, as the table of tickets says."""
+    (table,) = (server.log.parent / "tmp").glob("cuecheck-serve-*/tickets")
+    return set(np.fromfile(table, np.uint64)[1::2].tolist())
+
+
 def test_a_worker_killed_at_work_fails_its_pictures_at_once_and_is_replaced(rough: RunningServer) -> None:
     worker = rough.worker()
-    begun = rough.metric("cuecheck_queue_seconds_count")
+    pictures = large_pictures(2)
     with ThreadPoolExecutor() as clients:
-        answer = clients.submit(rough.ask, *large_pictures(2))
-        wait_for(lambda: rough.metric("cuecheck_queue_seconds_count") > begun, 30)
+        answer = clients.submit(rough.ask, *pictures)
+        wait_for(lambda: worker.pid in begun_by(rough), 30)
         worker.kill()
         response = answer.result()
     assert response.status_code == 503
@@ -117,7 +125,7 @@ def test_a_worker_killed_at_work_fails_its_pictures_at_once_and_is_replaced(roug
     assert response.elapsed.total_seconds() < rough.settings.deadline_seconds
     assert httpx.get(f"{rough.url}/readyz").status_code == 503
     assert httpx.get(f"{rough.url}/livez").status_code == 200
-    wait_for(rough.is_ready, 60)
+    wait_for(rough.is_ready, 120)
     assert rough.worker().pid != worker.pid
     assert rough.ask(encoded(picture())).status_code == 200
 
@@ -127,9 +135,10 @@ def test_a_client_that_hangs_up_costs_nothing_more(rough: RunningServer) -> None
     computed = rough.metric(COMPUTED)
     worker.suspend()
     for _ in range(3):
-        with pytest.raises(httpx.ReadTimeout):
-            httpx.post(f"{rough.url}/v1/masks", files=upload(encoded(picture())), timeout=0.3)
-    wait_for(lambda: rough.metric(WAITING) == 0, 10)
+        with socket.socket() as client:
+            rough.send(client, encoded(picture()))
+            wait_for(lambda: rough.metric(WAITING) == 1, 60)
+        wait_for(lambda: rough.metric(WAITING) == 0, 60)
     worker.resume()
     assert rough.ask(encoded(picture())).status_code == 200
     assert rough.metric(COMPUTED) == computed + 1
@@ -144,5 +153,7 @@ def test_past_the_deadline_the_answer_is_504_and_the_picture_is_given_up(start_s
     assert response.status_code == 504
     assert response.json()["type"] == "urn:cuecheck:problem:deadline"
     worker.resume()
-    wait_for(lambda: server.ask(encoded(picture())).status_code == 200, 20)
-    assert server.metric(COMPUTED) == server.metric('cuecheck_pictures_total{outcome="answered"}')
+    later = [server.ask(encoded(picture())).status_code]
+    while later[-1] != 200:
+        later.append(server.ask(encoded(picture())).status_code)
+    assert server.metric(COMPUTED) <= len(later)

@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 import httpx
 import pytest
 
-from tests.service.conftest import RunningServer, StartServer, encoded, picture, upload, wait_for
+from tests.service.conftest import RunningServer, StartServer, encoded, picture, wait_for
 
 MIB = 2**20
 
@@ -92,13 +92,9 @@ def test_a_client_that_stops_sending_is_let_go(small: RunningServer) -> None:
 
 def test_a_client_that_stops_reading_is_let_go_and_holds_up_nobody(small: RunningServer) -> None:
     fields = {"maps": "contributions", "encoding": "npz", "size": "original", "classes": "top5"}  # some 20 MB
-    request = httpx.Request("POST", small.url, files=upload(encoded(picture(490, 490))), data=fields)
-    content = request.read()
     with socket.socket() as client:
         client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-        client.connect(("127.0.0.1", small.settings.port))
-        head = f"POST /v1/masks HTTP/1.1\r\nHost: cuecheck\r\nContent-Type: {request.headers['Content-Type']}\r\n"
-        client.sendall(f"{head}Content-Length: {len(content)}\r\n\r\n".encode() + content)
+        small.send(client, encoded(picture(490, 490)), **fields)
         assert client.recv(12) == b"HTTP/1.1 200"
         _, port = client.getsockname()
         assert connected(small, port)

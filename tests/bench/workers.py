@@ -1,0 +1,28 @@
+"""What a second worker is worth."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from tests.bench.cluster import audited, cifar10_request, redis, workers
+from tests.bench.harness import Ratio
+
+PICTURES = 8_000
+
+
+def measure(folder: Path) -> list[Ratio]:
+    """Pictures per second of two workers over one, one thread each, from submitting to the finished report."""
+    seconds: dict[int, float] = {}
+    for count in (1, 2):
+        with redis(folder / f"workers-{count}", threads=1) as settings:
+            request = cifar10_request(settings, "cifar10-test.zip", PICTURES)
+            with workers(settings, count):
+                seconds[count] = audited(settings, request)
+    return [
+        Ratio(
+            "two workers over one",
+            seconds[1] / seconds[2],
+            ">= 1.8",
+            {"pictures": PICTURES, "seconds": {count: round(spent, 1) for count, spent in seconds.items()}},
+        )
+    ]
