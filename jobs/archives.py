@@ -122,7 +122,8 @@ def walk(path: Path, kind: str, limits: ArchiveLimits) -> Iterator[Member]:
                 field="file",
                 remedy="Send fewer pictures at a time, or have CUECHECK_MAX_ARCHIVE_BYTES raised.",
             )
-        yield member if member.problem else replace(member, problem=_problem(member, limits))
+        problem = member.problem or _problem(member, limits)
+        yield member if problem == member.problem else replace(member, problem=problem)
 
 
 def read_member(file: IO[bytes], member: Member) -> bytes:

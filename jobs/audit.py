@@ -35,6 +35,10 @@ PIXEL_BUDGET = 32 * 384 * 384
 """Most input pixels of a batch of pictures: large inputs are taken fewer at a time, so that memory stays bounded."""
 
 
+LARGEST_LOG_ODDS = 1000.0
+"""Log-odds are kept within this, so that a classifier without any doubt still has a mean."""
+
+
 class AuditRequest(BaseModel):
     """Everything that decides the figures of an audit."""
 
@@ -193,7 +197,7 @@ def _audit(batch: list[View], subjects: Subjects, request: AuditRequest) -> pa.T
     owner = uses.picture
     answer = np.where(uses.source < 0, owner, len(batch) + uses.source)
     class_index = np.array([picture.class_index for picture in batch], dtype=np.int32)[owner]
-    predicted, correct, probability = _judge(logits[answer], class_index, subjects.classes.of_output)
+    predicted, correct, log_odds = _judge(logits[answer], class_index, subjects.classes.of_output)
     overlap = np.concatenate([np.full(len(batch), np.nan, np.float32), variants.overlap])[answer]
     feature_rows = uses.place >= 0
     return rows.rows(
@@ -205,7 +209,8 @@ def _audit(batch: list[View], subjects: Subjects, request: AuditRequest) -> pa.T
             "feature": np.ma.array(selection.channels.cpu().numpy()[owner, uses.place], mask=~feature_rows),
             "predicted": predicted,
             "correct": correct,
-            "probability": probability,
+            "probability": 0.5 * (1 + np.tanh(log_odds / 2)),
+            "log_odds": log_odds,
             "energy": energy[answer],
             "overlap": np.ma.masked_invalid(overlap),
             "activation": np.ma.array(activation[owner, uses.place], mask=~feature_rows),
@@ -241,19 +246,32 @@ def _classify(
 
 def _judge(
     logits: NDArray[np.float32], classes: NDArray[np.int32], of_output: NDArray[np.int32]
-) -> tuple[NDArray[np.int32], NDArray[np.bool_], NDArray[np.float32]]:
-    """Predicted output, whether it stands for the class, and the softmax probability of the class.
+) -> tuple[NDArray[np.int32], NDArray[np.bool_], NDArray[np.float64]]:
+    """Predicted output, whether it stands for the class, and the log-odds of the class.
+
+    Log-odds come from the logits: a softmax probability rounds to 1 where they still tell pictures apart.
 
     Args:
         logits: [R, C].
         classes: [R], class index in the bank.
         of_output: [C], class index in the bank that each output stands for, or -1.
+
+    Returns:
+        int32 [R]; bool [R]; float64 [R], ln p / (1 - p) of the softmax probability p, within +-LARGEST_LOG_ODDS.
     """
     predicted = logits.argmax(axis=1).astype(np.int32)
-    weights = np.exp(logits - logits.max(axis=1, keepdims=True))
     own = of_output[None, :] == classes[:, None]
-    probability = (weights * own).sum(axis=1) / weights.sum(axis=1)
-    return predicted, of_output[predicted] == classes, probability.astype(np.float32)
+    values = logits.astype(np.float64)
+    log_odds = _log_sum(np.where(own, values, -np.inf)) - _log_sum(np.where(own, -np.inf, values))
+    return predicted, of_output[predicted] == classes, log_odds.clip(-LARGEST_LOG_ODDS, LARGEST_LOG_ODDS)
+
+
+def _log_sum(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """ln sum exp along the rows; the smallest number where a row has nothing."""
+    peak = values.max(axis=1, keepdims=True).clip(min=np.finfo(np.float64).min / 4)
+    with np.errstate(divide="ignore"):
+        total: NDArray[np.float64] = (np.log(np.exp(values - peak).sum(axis=1)) + peak[:, 0]).clip(min=peak[:, 0])
+    return total
 
 
 def _rows_of_skipped(skipped: list[_SkippedRow]) -> pa.Table:

@@ -28,8 +28,9 @@ WORST = 3
 CONDITIONS = ("clean", "outside_core", "control", "tested")
 """The axes of a pattern, each 0 (wrong) or 1 (right); a condition that a key does not have counts as wrong."""
 
-QUANTITIES = ("energy", "control_energy", "overlap")
-"""Summed per key: ||x' - x||_2 of the tested variant and of its control, and the share of the mask both cover."""
+QUANTITIES = ("energy", "control_energy", "overlap", "evidence", "squared_evidence")
+"""Summed per key: ||x' - x||_2 of the tested variant and of its control, the share of the mask both cover, and the
+evidence lost: log-odds of the class under the control less those under the tested mask, and its square."""
 
 
 LISTED = 100
@@ -112,10 +113,15 @@ class Counts:
         kept: Ints = np.einsum(pattern, range(4), [CONDITIONS.index(condition) for condition in conditions])
         return kept
 
-    def mean(self, key: int, quantity: str) -> float:
-        """Mean of one of `QUANTITIES` over the pictures of a key; NaN where there are none."""
-        n = int(self._patterns[key].sum())
-        return float(self._sums[key, QUANTITIES.index(quantity)] / n) if n else float("nan")
+    def mean(self, keys: Sequence[int], quantity: str) -> float:
+        """Mean of one of `QUANTITIES` over the pictures of some keys together; NaN where there are none."""
+        n = self.pictures(keys)
+        total = self._sums[np.array(keys, dtype=np.int64), QUANTITIES.index(quantity)].sum()
+        return float(total / n) if n else float("nan")
+
+    def pictures(self, keys: Sequence[int]) -> int:
+        """Pictures of some keys together."""
+        return int(self._patterns[np.array(keys, dtype=np.int64)].sum())
 
     def whole(self, class_index: int) -> int:
         """The key of a class's pictures."""
@@ -176,7 +182,9 @@ class Counts:
     def _accumulate(self, keys: Ints, patterns: Ints, tested: _Columns, control: _Columns) -> None:
         total = len(self._patterns)
         self._patterns += np.bincount(keys * 16 + patterns, minlength=total * 16).reshape(total, 16)
-        for index, values in enumerate((tested.energy, control.energy, tested.overlap)):
+        evidence = control.log_odds - tested.log_odds
+        quantities = (tested.energy, control.energy, tested.overlap, evidence, evidence**2)
+        for index, values in enumerate(quantities):
             self._sums[:, index] += np.bincount(keys, weights=values, minlength=total)
 
     def _remember_worst(self, clean: _Columns, tested: _Columns, control: _Columns) -> None:
@@ -210,6 +218,7 @@ class _Columns:
     feature: Ints
     correct: Ints
     probability: Floats
+    log_odds: Floats
     energy: Floats
     overlap: Floats
 
@@ -230,6 +239,7 @@ class _Columns:
             feature=whole("feature"),
             correct=whole("correct"),
             probability=real("probability"),
+            log_odds=real("log_odds"),
             energy=real("energy"),
             overlap=real("overlap"),
         )
@@ -243,4 +253,4 @@ class _Columns:
         return _Columns(sample=self.sample.take(pa.array(indices)), **taken)
 
 
-_ARRAYS = ("row", "variant", "class_index", "feature", "correct", "probability", "energy", "overlap")
+_ARRAYS = ("row", "variant", "class_index", "feature", "correct", "probability", "log_odds", "energy", "overlap")

@@ -173,17 +173,11 @@ def _import_plain(
                 if reason is None:
                     counts[label] += 1
                     index.append(
-                        sample=member.name,
-                        label=label,
-                        offset=member.offset,
-                        length=member.length,
-                        method=member.method,
-                        size=member.size,
-                        crc32=member.crc32,
+                        member.name, label, member.offset, member.length, member.method, member.size, member.crc32
                     )
                     continue
                 reasons[reason] += 1
-                skipped.append(name=member.name, reason=reason)
+                skipped.append(member.name, reason)
                 if len(listed) < LISTED_SKIPPED:
                     listed.append(SkippedMember(name=member.name, reason=reason))
         if not sum(counts):

@@ -72,19 +72,19 @@ def exhibits(
     read: Read,
     max_pixels: int,
 ) -> list[Exhibit]:
-    """The features on which noise costs most beyond its control, each with its worst pictures.
+    """The features on which noise takes most evidence beyond its control, each with its worst pictures.
 
-    These few pictures are read again and their masks computed again as in the audit. Features that cost nothing more
-    than their controls are not shown.
+    Those of flagged classes come first; features whose interval does not lie above 0 are not shown. These few pictures
+    are read again and their masks computed again as in the audit.
     """
     chosen = sorted(
         (
             (own, feature)
             for own in classes
             for feature in own.features
-            if (feature.control_difference.value or 0) > 0 and worst.get((own.index, feature.feature))
+            if (feature.evidence.low or 0) > 0 and worst.get((own.index, feature.feature))
         ),
-        key=lambda pair: -(pair[1].control_difference.value or 0),
+        key=lambda pair: (pair[0].verdict != "relies", -(pair[1].evidence.value or 0)),
     )[:MOST_FEATURES]
     class_of = {e.row: own.index for own, feature in chosen for e in worst[own.index, feature.feature]}
     views = {

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from math import sqrt
 
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
 from models.statistics import (
+    DRAWS,
+    NORMAL_95,
     Interval,
     mean_of_classes,
     paired_difference,
@@ -28,7 +31,7 @@ class Figure(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    value: float | None = Field(description="Accuracies in [0, 1]; differences and RCS in [-1, 1].")
+    value: float | None = Field(description="Accuracies in [0, 1]; differences and RCS in [-1, 1]; evidence in nats.")
     low: float | None = Field(description="Lower end of the 95 % interval.")
     high: float | None = Field(description="Upper end of the 95 % interval.")
     n: int = Field(ge=0, description="Pictures it rests on.")
@@ -45,7 +48,7 @@ class Estimate:
         value, interval: the plain estimate and its 95 % interval.
         n: pictures.
         draws: float64 [DRAWS], bootstrap draws, for means over classes.
-        lowest: of the range: 0 for shares, -1 for differences and RCS.
+        lowest: of the range: 0 for shares, -1 for differences and RCS, none for evidence.
         classes: classes averaged over, or None.
     """
 
@@ -101,6 +104,11 @@ def index(value: float) -> str:
     return f"{value:+.2f}".replace("-", "−")
 
 
+def nats(value: float) -> str:
+    """A difference of log-odds."""
+    return f"{value:.2f} nats".replace("-0.00", "0.00").replace("-", "−")
+
+
 def counted(classes: int) -> str:
     """A number of classes as people say it."""
     return "1 class" if classes == 1 else f"{classes:,} classes"
@@ -123,14 +131,31 @@ def relative_core_sensitivity(table: NDArray[np.int64], generator: np.random.Gen
     return _paired(table, paired_rcs, generator)
 
 
+def evidence(mean: float, mean_square: float, n: int, generator: np.random.Generator) -> Estimate:
+    """A mean of paired differences in log-odds, in nats, with the normal interval of its standard error."""
+    if n < 2:
+        return Estimate(0.0, Interval(0.0, 0.0), n, np.zeros(DRAWS), lowest=-np.inf)
+    error = sqrt(max(0.0, mean_square - mean**2) / (n - 1))
+    draws = generator.normal(mean, error, DRAWS)
+    return Estimate(mean, Interval(mean - NORMAL_95 * error, mean + NORMAL_95 * error), n, draws, lowest=-np.inf)
+
+
+def less(first: Estimate, second: Estimate) -> Estimate:
+    """The difference of two estimates, taken as independent."""
+    value, draws = first.value - second.value, first.draws - second.draws
+    interval = spanned(value, draws) if first.enough and second.enough else Interval(value, value)
+    classes = None if first.classes is None or second.classes is None else min(first.classes, second.classes)
+    return Estimate(value, interval, min(first.n, second.n), draws, lowest=-np.inf, classes=classes)
+
+
 def mean(estimates: Sequence[Estimate]) -> Estimate:
     """The unweighted mean over classes of those estimates that rest on pictures enough."""
     usable = [estimate for estimate in estimates if estimate.enough]
     if not usable:
-        return Estimate(0.0, Interval(0.0, 0.0), 0, np.zeros(0), lowest=0, classes=0)
+        return Estimate(0.0, Interval(0.0, 0.0), 0, np.zeros(DRAWS), lowest=0, classes=0)
     lowest = usable[0].lowest
-    value, interval = mean_of_classes([e.value for e in usable], [e.draws for e in usable], lowest)
-    return Estimate(value, interval, sum(e.n for e in usable), np.zeros(0), lowest, classes=len(usable))
+    value, interval, draws = mean_of_classes([e.value for e in usable], [e.draws for e in usable], lowest)
+    return Estimate(value, interval, sum(e.n for e in usable), draws, lowest, classes=len(usable))
 
 
 def _paired(

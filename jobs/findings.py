@@ -29,6 +29,7 @@ class FeatureFindings(Model):
     importance: float = Field(description="IV(c, j) in logit units, from the bank.")
     sensitivity: Figure = Field(description="Clean accuracy less accuracy with noise on the feature.")
     control_difference: Figure = Field(description="Accuracy under the area-matched control less accuracy tested.")
+    evidence: Figure = Field(description="Log-odds under the control less those tested, in nats.")
     overlap: float | None = Field(description="Mean share of the mask that its control covers too, in [0, 1].")
     energy: float | None = Field(description="Mean ||x' - x||_2 of the noise on the feature.")
     control_energy: float | None = Field(description="Mean ||x' - x||_2 of the control.")
@@ -40,18 +41,21 @@ class ClassFindings(Model):
     name: str
     index: int = Field(description="Class index in the bank.")
     verdict: Verdict
+    reliance: Figure = Field(description="Spurious evidence less core evidence, in nats; above 0 the cue outweighs.")
     reading: str = Field(description="The verdict as one sentence.")
-    p_value: float | None = Field(description="One-sided exact McNemar test that the control is right more often.")
+    p_value: float | None = Field(description="One-sided, of the stronger of the two tests, for both together.")
     adjusted_p_value: float | None = Field(description="The same after Benjamini-Hochberg over the classes tested.")
     clean_accuracy: Figure = Field(description="Without noise.")
     core_accuracy: Figure = Field(description="With noise on the spurious features.")
     spurious_drop: Figure = Field(description="Clean accuracy less core accuracy, paired by picture.")
     spurious_control_accuracy: Figure = Field(description="With that noise elsewhere (area-matched control).")
     spurious_control_difference: Figure = Field(description="The latter less core accuracy, paired by picture.")
+    spurious_evidence: Figure = Field(description="Log-odds under the control less those tested, in nats.")
     spurious_overlap: float | None = Field(description="Mean share of the spurious mask its control covers too.")
     spurious_accuracy: Figure = Field(description="With noise on the core features.")
     core_control_accuracy: Figure = Field(description="With that noise elsewhere (area-matched control).")
     core_control_difference: Figure = Field(description="The latter less spurious accuracy, paired by picture.")
+    core_evidence: Figure = Field(description="Log-odds under the control less those tested, in nats.")
     core_overlap: float | None = Field(description="Mean share of the core mask its control covers too.")
     rcs: Figure = Field(description="Relative core sensitivity.")
     features: list[FeatureFindings]
@@ -67,14 +71,17 @@ class Means(Model):
 class Overall(Model):
     """Figures over all audited classes."""
 
+    reliance: Means = Field(description="Spurious evidence less core evidence, in nats: the headline.")
     clean_accuracy: Means
     core_accuracy: Means
     spurious_drop: Means
     spurious_control_accuracy: Means
     spurious_control_difference: Means
+    spurious_evidence: Means
     spurious_accuracy: Means
     core_control_accuracy: Means
     core_control_difference: Means
+    core_evidence: Means
     rcs: Means
 
 

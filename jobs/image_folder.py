@@ -7,7 +7,6 @@ folder below it. Deeper folders are part of the sample's name only.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from pathlib import PurePosixPath
 
 from jobs.archive_member import Member
 from jobs.archives import DUPLICATE, Duplicates
@@ -54,7 +53,8 @@ class ImageFolder:
 def _unfit(parts: list[str]) -> str | None:
     if any(part.startswith(".") or part.lower() in HIDDEN_NAMES for part in parts):
         return HIDDEN
-    suffix = PurePosixPath(parts[-1]).suffix.lower()
+    _, dot, ending = parts[-1].rpartition(".")
+    suffix = dot + ending.lower()
     if suffix in ARCHIVE_SUFFIXES:
         return NESTED
     return None if suffix in PICTURE_SUFFIXES else NOT_A_PICTURE

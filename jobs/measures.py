@@ -13,7 +13,10 @@ from jobs.figures import (
     Estimate,
     Figure,
     difference,
+    evidence,
     index,
+    less,
+    nats,
     percent,
     points,
     relative_core_sensitivity,
@@ -55,9 +58,16 @@ def _difference(first: str, second: str) -> Estimator:
     return lambda counts, keys, generator: difference(counts.outcomes(keys, first, second), generator)
 
 
+def _evidence(counts: Counts, keys: Sequence[int], generator: np.random.Generator) -> Estimate:
+    mean, square = counts.mean(keys, "evidence"), counts.mean(keys, "squared_evidence")
+    return evidence(mean, square, counts.pictures(keys), generator)
+
+
 def _rcs(counts: Counts, keys: Sequence[int], generator: np.random.Generator) -> Estimate:
     return relative_core_sensitivity(counts.outcomes(keys, "outside_core", "tested"), generator)
 
+
+SPURIOUS_EVIDENCE, CORE_EVIDENCE = "spurious_evidence", "core_evidence"
 
 _RIGHT = "of the pictures {subject} are classified right"
 
@@ -106,6 +116,22 @@ CLASS_MEASURES = (
         points,
     ),
     Measure(
+        SPURIOUS_EVIDENCE,
+        "spurious",
+        _evidence,
+        "Noise on the spurious features takes",
+        "of evidence more than the same noise elsewhere, on the pictures {subject}",
+        nats,
+    ),
+    Measure(
+        CORE_EVIDENCE,
+        "core",
+        _evidence,
+        "Noise on the core features takes",
+        "of evidence more than the same noise elsewhere, on the pictures {subject}",
+        nats,
+    ),
+    Measure(
         "rcs",
         "core",
         _rcs,
@@ -132,4 +158,25 @@ FEATURE_MEASURES = (
         "more than the same noise elsewhere, on the pictures {subject}",
         points,
     ),
+    Measure(
+        "evidence",
+        "feature",
+        _evidence,
+        "Noise on this feature takes",
+        "of evidence more than the same noise elsewhere, on the pictures {subject}",
+        nats,
+    ),
 )
+
+
+def reliance(spurious: Estimate, core: Estimate, subject: str) -> Figure:
+    """The headline: evidence lost to noise on the spurious features less that lost to noise on the core features.
+
+    Of the measures tried on classifiers of known reliance it is the one that orders them (`docs/audit.md`).
+    """
+    return less(spurious, core).figure(
+        "Noise on the spurious features takes",
+        f"of evidence more than noise on the core features, each beyond the same noise elsewhere, "
+        f"on the pictures {subject}",
+        nats,
+    )

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from math import isnan
+from dataclasses import dataclass
+from math import erfc, isnan, sqrt
 
 import numpy as np
 
 from jobs.counts import Counts
-from jobs.figures import MINIMUM_PICTURES, Estimate, mean, percent
+from jobs.figures import MINIMUM_PICTURES, Estimate, less, mean, percent
 from jobs.findings import ClassFindings, FeatureFindings, Findings, Means, Overall, Verdict
-from jobs.measures import CLASS_MEASURES, FEATURE_MEASURES, Measure
+from jobs.measures import CLASS_MEASURES, CORE_EVIDENCE, FEATURE_MEASURES, SPURIOUS_EVIDENCE, Measure, reliance
 from models.bank import Bank
 from models.bank import Feature as LabelledFeature
 from models.statistics import benjamini_hochberg, more_often_right
@@ -21,6 +22,28 @@ ERROR_RATE = 0.025
 LARGEST_OVERLAP = 0.5
 """With more of the mask than this covered by its control too, the absence of a difference shows nothing."""
 
+ALL, AVERAGE = "of all classes together", "of a class on average"
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What speaks for reliance in one class: one-sided p-values, None where there are too few pictures.
+
+    Attributes:
+        accuracy: that the control is right more often than the tested spurious mask (exact McNemar test).
+        balance: that noise on the spurious features takes more evidence than noise on the core features, both beyond
+            their controls (normal test).
+    """
+
+    accuracy: float | None
+    balance: float | None
+
+    @property
+    def p_value(self) -> float | None:
+        """Of both tests together (Bonferroni), None where neither could be made."""
+        made = [p for p in (self.accuracy, self.balance) if p is not None]
+        return min(1.0, len(made) * min(made)) if made else None
+
 
 def find(counts: Counts, bank: Bank, seed: int) -> Findings:
     """All figures of an audit.
@@ -30,13 +53,9 @@ def find(counts: Counts, bank: Bank, seed: int) -> Findings:
         bank: the labels.
         seed: of the intervals' bootstrap; equal counts and seed give equal findings.
     """
-    audited = [c for c in bank.labelled_classes if counts.outcomes([counts.whole(c)], "clean").sum() > 0]
+    audited = [c for c in bank.labelled_classes if counts.pictures([counts.whole(c)])]
     estimates = {c: _estimates(counts, c, seed) for c in audited}
-    p_values = {
-        c: more_often_right(counts.outcomes([counts.spurious(c)], "control", "tested"))
-        for c in audited
-        if estimates[c]["spurious_control_difference"].enough
-    }
+    p_values = {c: p for c in audited if (p := _evidence(counts, c, estimates[c]).p_value) is not None}
     adjusted = dict(zip(p_values, benjamini_hochberg(list(p_values.values())), strict=True))
     classes = [_class(counts, bank, c, estimates[c], p_values.get(c), adjusted.get(c), seed) for c in audited]
     return Findings(
@@ -45,6 +64,18 @@ def find(counts: Counts, bank: Bank, seed: int) -> Findings:
         without_pictures=[bank.classes[c] for c in bank.labelled_classes if c not in estimates],
         skipped=dict(sorted(counts.skipped.items())),
     )
+
+
+def _evidence(counts: Counts, class_index: int, estimates: dict[str, Estimate]) -> Evidence:
+    spurious, core = estimates[SPURIOUS_EVIDENCE], estimates[CORE_EVIDENCE]
+    accuracy = balance = None
+    if spurious.enough:
+        accuracy = more_often_right(counts.outcomes([counts.spurious(class_index)], "control", "tested"))
+    if spurious.enough and core.enough:
+        error = sqrt(float(spurious.draws.var() + core.draws.var()))
+        difference = spurious.value - core.value
+        balance = 0.5 * erfc(difference / error / sqrt(2)) if error > 0 else float(difference <= 0)
+    return Evidence(accuracy, balance)
 
 
 def _estimates(counts: Counts, class_index: int, seed: int) -> dict[str, Estimate]:
@@ -61,16 +92,24 @@ def _estimate(counts: Counts, measure: Measure, keys: Sequence[int], seed: int) 
 
 
 def _overall(counts: Counts, estimates: dict[int, dict[str, Estimate]], seed: int) -> Overall:
-    def means(measure: Measure) -> Means:
+    together: dict[str, Estimate] = {}
+    by_class: dict[str, Estimate] = {}
+    for measure in CLASS_MEASURES:
         keys = [getattr(counts, measure.of)(c) for c in estimates]
-        together = _estimate(counts, measure, keys, seed)
-        by_class = mean([own[measure.name] for own in estimates.values()])
-        return Means(
-            sample_mean=measure.figure(together, "of all classes together"),
-            class_mean=measure.figure(by_class, "of a class on average"),
+        together[measure.name] = _estimate(counts, measure, keys, seed)
+        by_class[measure.name] = mean([own[measure.name] for own in estimates.values()])
+    figures = {
+        measure.name: Means(
+            sample_mean=measure.figure(together[measure.name], ALL),
+            class_mean=measure.figure(by_class[measure.name], AVERAGE),
         )
-
-    return Overall(**{measure.name: means(measure) for measure in CLASS_MEASURES})
+        for measure in CLASS_MEASURES
+    }
+    headline = Means(
+        sample_mean=reliance(together[SPURIOUS_EVIDENCE], together[CORE_EVIDENCE], ALL),
+        class_mean=reliance(by_class[SPURIOUS_EVIDENCE], by_class[CORE_EVIDENCE], AVERAGE),
+    )
+    return Overall(reliance=headline, **figures)
 
 
 def _class(
@@ -83,20 +122,19 @@ def _class(
     seed: int,
 ) -> ClassFindings:
     name = bank.classes[class_index]
-    overlap = counts.mean(counts.spurious(class_index), "overlap")
-    verdict, reading = _verdict(
-        name, bool(bank.spurious(class_index)), estimates["spurious_control_difference"], adjusted, overlap
-    )
+    overlap = counts.mean([counts.spurious(class_index)], "overlap")
+    verdict, reading = _verdict(name, bool(bank.spurious(class_index)), estimates, adjusted, overlap)
     figures = {m.name: m.figure(estimates[m.name], f"of {name}") for m in CLASS_MEASURES}
     return ClassFindings(
         name=name,
         index=class_index,
         verdict=verdict,
+        reliance=reliance(estimates[SPURIOUS_EVIDENCE], estimates[CORE_EVIDENCE], f"of {name}"),
         reading=reading,
         p_value=p_value,
         adjusted_p_value=adjusted,
         spurious_overlap=_known(overlap),
-        core_overlap=_known(counts.mean(counts.core(class_index), "overlap")),
+        core_overlap=_known(counts.mean([counts.core(class_index)], "overlap")),
         features=[_feature(counts, feature, name, seed) for feature in bank.features(class_index)],
         **figures,
     )
@@ -112,18 +150,19 @@ def _feature(counts: Counts, feature: LabelledFeature, class_name: str, seed: in
         kind=feature.kind,
         votes=feature.votes,
         importance=feature.importance,
-        overlap=_known(counts.mean(key, "overlap")),
-        energy=_known(counts.mean(key, "energy")),
-        control_energy=_known(counts.mean(key, "control_energy")),
+        overlap=_known(counts.mean([key], "overlap")),
+        energy=_known(counts.mean([key], "energy")),
+        control_energy=_known(counts.mean([key], "control_energy")),
         **figures,
     )
 
 
 def _verdict(
-    name: str, has_spurious: bool, difference: Estimate, adjusted: float | None, overlap: float
+    name: str, has_spurious: bool, estimates: dict[str, Estimate], adjusted: float | None, overlap: float
 ) -> tuple[Verdict, str]:
     if not has_spurious:
         return "no_spurious_features", f"The bank knows no spurious feature of {name}."
+    difference = estimates["spurious_control_difference"]
     if adjusted is None:
         return "cannot_tell", (
             f"Nothing can be said about {name}: only {difference.n} pictures show its spurious features "
@@ -131,8 +170,14 @@ def _verdict(
         )
     if adjusted <= ERROR_RATE and difference.interval.low > 0:
         return "relies", (
-            f"The classifier relies on spurious features of {name}: noise on them costs more than the same noise "
-            f"elsewhere on the same pictures."
+            f"The classifier relies on spurious features of {name}: noise on them costs more accuracy than the same "
+            f"noise elsewhere on the same pictures."
+        )
+    balance = less(estimates[SPURIOUS_EVIDENCE], estimates[CORE_EVIDENCE])
+    if adjusted <= ERROR_RATE and balance.enough and balance.interval.low > 0:
+        return "relies", (
+            f"The classifier relies on spurious features of {name}: noise on them takes more evidence for the class "
+            f"than noise on its core features does."
         )
     if overlap > LARGEST_OVERLAP:
         return "cannot_tell", (

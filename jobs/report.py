@@ -36,11 +36,15 @@ METHOD = (
     "features. What noise costs beyond its control is due to where it lies.",
     "RCS, relative core sensitivity, compares noise outside the core features with noise on them: 1 means that only "
     "the core matters, −1 that only the rest does (CoRM, arXiv 2203.15566).",
-    "A class is flagged where the control is right more often than the tested mask, on the same pictures, by McNemar's "
-    f"exact test at {100 * ERROR_RATE:g} % one-sided after Benjamini and Hochberg's correction over the classes, and "
-    "the 95 % interval of the difference lies above 0.",
-    f"Intervals are 95 %: Wilson's for accuracies, a smoothed bootstrap of paired outcomes ({DRAWS:,} draws, within "
-    f"classes for means over classes) for the rest. Figures on fewer than {MINIMUM_PICTURES} pictures are withheld.",
+    "Evidence is the log-odds the classifier gives to the class, in nats; it still moves where accuracy is perfect. "
+    "Reliance, the headline, is the evidence that noise on the spurious features takes less that noise on the core "
+    "features takes, each beyond its control: above 0, the spurious features outweigh the core.",
+    "A class is flagged where the control is right more often than the tested spurious mask on the same pictures "
+    "(McNemar's exact test), or where reliance lies above 0 (normal test); one-sided at "
+    f"{100 * ERROR_RATE:g} % after correction for two tests (Bonferroni) and over the classes (Benjamini and "
+    "Hochberg), and only if the 95 % interval of that difference lies above 0.",
+    f"Intervals are 95 %: Wilson's for accuracies, the normal one for evidence, a smoothed bootstrap of paired outcomes "
+    f"({DRAWS:,} draws, within classes for means over classes) for the rest. Figures on fewer than {MINIMUM_PICTURES} pictures are withheld.",
 )
 
 RESERVATIONS = (
@@ -103,7 +107,7 @@ class Report(Model):
     code_version: str
     answer: str = Field(description="The outcome in plain words.")
     verdict: Verdict
-    flagged: list[str] = Field(description="Classes shown to rely on spurious features, by falling difference.")
+    flagged: list[str] = Field(description="Classes shown to rely on spurious features, by falling evidence.")
     unjudged: list[str] = Field(description="Classes with spurious features about which nothing can be said.")
     headline: Figure = Field(description="The one figure that orders classifiers by reliance; lower is better.")
     classifier: ClassifierSubject
@@ -135,7 +139,7 @@ def make_report(
     """Put findings into words, beside what they were found on."""
     flagged = sorted(
         (c for c in findings.classes if c.verdict == "relies"),
-        key=lambda c: -(c.spurious_control_difference.value or 0),
+        key=lambda c: -(c.spurious_evidence.value or 0),
     )
     unjudged = [c.name for c in findings.classes if c.verdict == "cannot_tell"]
     judged = [c for c in findings.classes if c.verdict in ("relies", "not_shown")]
@@ -146,7 +150,7 @@ def make_report(
         verdict=_verdict(flagged, judged, findings.classes),
         flagged=[c.name for c in flagged],
         unjudged=unjudged,
-        headline=findings.overall.spurious_control_difference.class_mean,
+        headline=findings.overall.reliance.class_mean,
         classifier=ClassifierSubject(
             id=classifier.id,
             file=classifier.blob,

@@ -10,7 +10,7 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from jobs.examples import Exhibit
-from jobs.figures import Figure, counted, index, percent, points
+from jobs.figures import Figure, counted, index, nats, percent, points
 from jobs.findings import ClassFindings
 from jobs.report import Report
 
@@ -42,9 +42,9 @@ class Scale:
 
     @classmethod
     def around(cls, figures: Sequence[Figure]) -> Scale:
-        """From -x to x in steps of ten points, just wide enough for some differences."""
+        """From -x to x in tenths, just wide enough for some differences and their intervals."""
         ends = [abs(end) for figure in figures for end in (figure.low, figure.high) if end is not None]
-        reach = math.ceil(10 * max(ends, default=0.1) - 1e-9) / 10
+        reach = math.ceil(10 * max([0.1, *ends]) - 1e-9) / 10
         return cls(-reach, reach)
 
 
@@ -66,18 +66,21 @@ def render_html(report: Report, exhibits: Sequence[Exhibit]) -> str:
         "percent": percent,
         "points": points,
         "index": index,
+        "nats": nats,
         "commas": "{:,}".format,
         "counted": counted,
     }
     ordered = sorted(report.findings.classes, key=_worst_first)
-    differences = [own.spurious_control_difference for own in ordered[:MOST_ROWS]]
+    compared = [
+        figure for own in ordered[:MOST_ROWS] for figure in (own.spurious_evidence, own.core_evidence, own.reliance)
+    ]
     context: dict[str, Any] = {
         "report": report,
         "exhibits": exhibits,
         "classes": ordered[:MOST_ROWS],
         "details": ordered[:MOST_DETAILS],
         "verdicts": VERDICTS,
-        "scale": Scale.around(differences),
+        "scale": Scale.around(compared),
         "share": Scale(0, 1),
         "signed": Scale(-1, 1),
         "audited": report.findings.overall.clean_accuracy.sample_mean.n,
@@ -86,4 +89,4 @@ def render_html(report: Report, exhibits: Sequence[Exhibit]) -> str:
 
 
 def _worst_first(own: ClassFindings) -> tuple[int, float, str]:
-    return _ORDER.index(own.verdict), -(own.spurious_control_difference.value or 0), own.name
+    return _ORDER.index(own.verdict), -(own.spurious_evidence.value or 0), own.name

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import structlog
+from pydantic import ValidationError
 
 from jobs.errors import NotFound
 from jobs.queue import JobQueue
@@ -22,8 +23,9 @@ def restore(queue: JobQueue) -> int:
     for job in queue.store.list("audits"):
         try:
             queue.enter(job)
-        except NotFound:
-            continue  # its request was never written in full
+        except (NotFound, ValidationError) as error:  # one damaged job does not hold up the others
+            log.warning("job cannot be restored", job=job, reason=str(error))
+            continue
         count += 1
     queue.ledger.mark_restored()
     if count:

@@ -45,6 +45,7 @@ SCHEMA = pa.schema(
         pa.field("predicted", pa.int32(), metadata={"about": "classifier output with the largest value"}),
         pa.field("correct", pa.bool_(), metadata={"about": "whether that output stands for the class"}),
         pa.field("probability", pa.float32(), metadata={"about": "softmax probability of the class"}),
+        pa.field("log_odds", pa.float32(), metadata={"about": "ln p / (1 - p) of that probability, from the logits"}),
         pa.field("energy", pa.float32(), metadata={"about": "||x' - x||_2 in the classifier's input, [0, 1] pixels"}),
         pa.field("overlap", pa.float32(), metadata={"about": "share of the mask its control covers too, [0, 1]"}),
         pa.field("activation", pa.float32(), metadata={"about": "phi_j of feature and feature_control rows"}),

@@ -71,11 +71,19 @@ class AuditWorker(rq.Worker):
         super().heartbeat(timeout, pipeline)
         if self.is_horse:
             return
-        with suppress(Unavailable):
-            task = next((execution.job_id for execution in self.executions.values()), None)
-            info = WorkerInfo(name=self.name, task=task, started=self._started)
-            self._queue.ledger.beat(info, ALIVE_SECONDS)
+        self._report()
+        try:
             self._sweeper.sweep()
+        except StopRequested:  # a signal came meanwhile
+            raise
+        except Exception as error:  # whatever it was, the next look may succeed, and there is other work to do
+            log.warning("could not sweep", reason=str(error))
+
+    def prepare_execution(self, job: Any) -> Any:
+        """Report what is begun."""
+        execution = super().prepare_execution(job)
+        self._report()
+        return execution
 
     def maintain_heartbeats(self, job: Any, execution: Any) -> None:
         """Report while a task runs. RQ 3.0.0 leaves its loop, and the task alone, when Redis does not answer here."""
@@ -102,6 +110,11 @@ class AuditWorker(rq.Worker):
             super().teardown()
             if not self.is_horse:
                 self._queue.ledger.forget_worker(self.name)
+
+    def _report(self) -> None:
+        task = next((execution.job_id for execution in self.executions.values()), None)
+        with suppress(Unavailable):
+            self._queue.ledger.beat(WorkerInfo(name=self.name, task=task, started=self._started), ALIVE_SECONDS)
 
 
 def run_worker(

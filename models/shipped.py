@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 PLANTED_FAMILY = Path(__file__).parent / "planted" / "classifiers"
-"""Seven classifiers of planted pictures, from object-reliant to cue-reliant; ``family.json`` says what was measured."""
+"""Six classifiers of planted pictures, from object-reliant to cue-reliant; ``family.json`` says what was measured."""
 
 CIFAR10 = Path(__file__).parent / "banks" / "cifar10-classifier"
 """One classifier of CIFAR-10 and its card."""

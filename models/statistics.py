@@ -120,7 +120,7 @@ def spanned(value: float, draws: Floats) -> Interval:
     return Interval(min(value, float(low)), max(value, float(high)))
 
 
-def mean_of_classes(values: Sequence[float], draws: Sequence[Floats], lowest: float) -> tuple[float, Interval]:
+def mean_of_classes(values: Sequence[float], draws: Sequence[Floats], lowest: float) -> tuple[float, Interval, Floats]:
     """The unweighted mean of per-class figures, bootstrapped within each class.
 
     Each class's draws are centred on its plain estimate first: the half counts pull every class a little towards the
@@ -129,14 +129,19 @@ def mean_of_classes(values: Sequence[float], draws: Sequence[Floats], lowest: fl
     Args:
         values: the classes' figures, at least one.
         draws: per class, float64 [DRAWS].
-        lowest: of the figure's range, 0 or -1; the highest is 1.
+        lowest: of the figure's range, 0 or -1, whose highest is 1; -inf for figures without bounds.
+
+    Returns:
+        The mean, its interval, and the draws [DRAWS] it comes from.
     """
     value = float(np.mean(values))
     spread = np.zeros(DRAWS)
     for own in draws:
         spread += own - own.mean()
-    interval = spanned(value, value + spread / len(values))
-    return value, Interval(max(lowest, interval.low), min(1.0, interval.high))
+    together = value + spread / len(values)
+    interval = spanned(value, together)
+    highest = 1.0 if np.isfinite(lowest) else np.inf
+    return value, Interval(max(lowest, interval.low), min(highest, interval.high)), together
 
 
 def more_often_right(table: ArrayLike) -> float:

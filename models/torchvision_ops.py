@@ -10,6 +10,7 @@ Import this module before torchvision. It can be deleted once torchvision's whee
 
 import importlib
 import sys
+from typing import Any
 
 import torch
 
@@ -62,7 +63,8 @@ def load() -> str | None:
         _declare_operators()
         importlib.import_module("torchvision")
         # ``torchvision.ops.nms`` asks for the compiled library, though the operator alone is enough.
-        importlib.import_module("torchvision.ops.boxes")._assert_has_ops = lambda: None
+        boxes: Any = importlib.import_module("torchvision.ops.boxes")
+        boxes._assert_has_ops = lambda: None
         return f"torchvision's compiled operators do not load beside torch {torch.__version__} ({error})"
     return None
 

@@ -6,7 +6,7 @@ import asyncio
 import base64
 import binascii
 import ipaddress
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -149,13 +149,15 @@ _bearer = HTTPBearer(auto_error=False, scheme_name="key", description="An API ke
 _header = APIKeyHeader(name="X-API-Key", auto_error=False, scheme_name="key in X-API-Key")
 
 
-def require(scope: Scope) -> Callable[..., Principal]:
+def require(scope: Scope) -> Callable[..., Awaitable[Principal]]:
     """A dependency that refuses principals without `scope` and gives the others to the route.
 
     The key was checked by `Guard`; the two security schemes are here for the OpenAPI document.
     """
 
-    def principal(request: Request, bearer: Any = Security(_bearer), header: Any = Security(_header)) -> Principal:
+    async def principal(
+        request: Request, bearer: Any = Security(_bearer), header: Any = Security(_header)
+    ) -> Principal:
         found: Principal = request.state.principal
         if not found.allows(scope):
             raise Problem(

@@ -34,8 +34,8 @@ from service.schemas import PictureAnswer
 
 log = structlog.get_logger(__name__)
 
-BACKBONES_KEPT = 4
-"""Networks held in memory at a time; the one used longest ago makes room."""
+BANKS_KEPT = 4
+"""Banks whose networks are held in memory at a time; the one used longest ago makes room."""
 PAIRS_AT_ONCE = 16
 """(picture, class) pairs whose maps are computed together, which bounds memory where many classes are asked for."""
 MAX_MAP_BYTES = 128 * 2**20
@@ -84,9 +84,14 @@ class Engine:
         self.settings = settings
         self.banks = Banks(settings.banks_dir, settings.default_bank)
         self.seconds: dict[str, float] = {}
-        self._backbones: OrderedDict[str, Backbone] = OrderedDict()
+        self._loaded: OrderedDict[str, tuple[Bank, Backbone]] = OrderedDict()
         # Decoders, resizing and zlib let go of the interpreter's lock, so threads do help.
         self._pool = ThreadPoolExecutor(settings.threads, thread_name_prefix="codec")
+
+    @property
+    def loaded(self) -> list[str]:
+        """Names of the banks whose network is in memory."""
+        return sorted({bank.name for bank, _ in self._loaded.values()})
 
     def load(self, name: str) -> tuple[Bank, Backbone]:
         """A bank with its network; the first call takes seconds.
@@ -95,8 +100,8 @@ class Engine:
             Problem: there is no such bank. ModelsError: it is damaged, or its network cannot be loaded.
         """
         bank = self.banks.get(name)
-        if bank.digest not in self._backbones:
-            self._backbones[bank.digest] = bank.backbone(
+        if bank.digest not in self._loaded:
+            backbone = bank.backbone(
                 device=self.settings.device,
                 precision=self.settings.precision,
                 runtime=self.settings.runtime,
@@ -104,10 +109,11 @@ class Engine:
                 compile=self.settings.compile,
                 cache=self.settings.data_dir / "cache",
             )
-        self._backbones.move_to_end(bank.digest)
-        if len(self._backbones) > BACKBONES_KEPT:
-            self._backbones.popitem(last=False)
-        return bank, self._backbones[bank.digest]
+            self._loaded[bank.digest] = bank, backbone
+        self._loaded.move_to_end(bank.digest)
+        if len(self._loaded) > BANKS_KEPT:
+            self._loaded.popitem(last=False)
+        return self._loaded[bank.digest]
 
     def answer(self, tasks: Sequence[PictureTask]) -> list[Answer]:
         """Explain pictures, all those of one bank in one forward.

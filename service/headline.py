@@ -21,26 +21,29 @@ def print_headline(report: Report) -> None:
     """Print what a report opens with."""
     out.print()
     out.print(Text(report.answer, style=f"bold {STYLES[report.verdict]}"))
+    out.print(Text(report.headline.reading))
+    out.print()
     overall = report.findings.overall
     figures = table("over all classes", "mean", "95 % interval", "pictures")
     for name, figure in {
+        "reliance, nats (above 0 spurious features outweigh core ones)": report.headline,
         "clean accuracy": overall.clean_accuracy.class_mean,
         "core accuracy (noise on spurious features)": overall.core_accuracy.class_mean,
         "spurious accuracy (noise on core features)": overall.spurious_accuracy.class_mean,
-        "cost of noise on spurious features beyond its control": report.headline,
+        "cost of noise on spurious features beyond its control": overall.spurious_control_difference.class_mean,
         "relative core sensitivity": overall.rcs.class_mean,
     }.items():
         figures.add_row(name, _value(figure), _interval(figure), f"{figure.n:,}")
     out.print(figures)
     out.print()
-    classes = table("class", "clean", "core", "beyond control", "95 % interval", "pictures", "verdict")
+    classes = table("class", "reliance", "95 % interval", "clean", "core", "pictures", "verdict")
     for found in report.findings.classes:
         classes.add_row(
             found.name,
+            _value(found.reliance),
+            _interval(found.reliance),
             _value(found.clean_accuracy),
             _value(found.core_accuracy),
-            _value(found.spurious_control_difference),
-            _interval(found.spurious_control_difference),
             f"{found.clean_accuracy.n:,}",
             Text(WORDS[found.verdict], STYLES[found.verdict]),
         )

@@ -114,14 +114,14 @@ class MaskAPI(LitAPI):
             torch.set_num_threads(self.settings.threads)
         self.tickets = Tickets(self.folder / "tickets")
         self.engine = Engine(self.settings)
-        bank, backbone = self.engine.load(self.settings.default_bank)
+        _, backbone = self.engine.load(self.settings.default_bank)
         status = WorkerStatus(
             process=os.getpid(),
             device=str(backbone.device),
             provider=backbone.provider,
             runtime=backbone.runtime,
             precision=backbone.precision,
-            banks=[bank.name],
+            banks=self.engine.loaded,
         )
         self.heart = Heart(status_file(self.folder, os.environ["LITSERVE_WORKER_ID"]), status)
 
@@ -148,6 +148,7 @@ class MaskAPI(LitAPI):
         for i, answer in zip(wanted, self.engine.answer([pictures[i].task for i in wanted]), strict=True):
             answers[i] = answer
         self.heart.status.busy_since = None
+        self.heart.status.banks = self.engine.loaded
         if wanted:
             metrics().batch_pictures.observe(len(wanted))
             for stage, seconds in self.engine.seconds.items():

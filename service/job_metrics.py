@@ -6,7 +6,6 @@ import time
 from collections.abc import Iterator
 
 import redis
-from prometheus_client import CollectorRegistry
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
@@ -70,10 +69,3 @@ class JobCollector(Collector):
                 ended.add_metric([name.removeprefix(ENDED)], value)
         yield skipped
         yield ended
-
-
-def job_registry(queue: JobQueue) -> CollectorRegistry:
-    """A registry of its own: custom collectors do not work in prometheus_client's multiprocess mode."""
-    registry = CollectorRegistry(auto_describe=False)
-    registry.register(JobCollector(queue))
-    return registry

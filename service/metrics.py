@@ -13,8 +13,9 @@ from functools import lru_cache
 from pathlib import Path
 
 import structlog
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, values
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest, values
 from prometheus_client.multiprocess import MultiProcessCollector
+from prometheus_client.registry import Collector
 from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -77,11 +78,13 @@ def metrics() -> Metrics:
     return Metrics()
 
 
-def registry() -> CollectorRegistry:
-    """The sums over all processes, at this moment."""
-    found = CollectorRegistry()
-    MultiProcessCollector(found, path=os.environ[FOLDER_VARIABLE])
-    return found
+def exposition(*collectors: Collector) -> bytes:
+    """The sums over all processes at this moment, and what `collectors` find, in Prometheus' text format."""
+    counted, found = CollectorRegistry(), CollectorRegistry()
+    MultiProcessCollector(counted, path=os.environ[FOLDER_VARIABLE])
+    for collector in collectors:  # in a registry of their own: the other one takes no custom collectors
+        found.register(collector)
+    return generate_latest(counted) + generate_latest(found)
 
 
 class Observer:
@@ -110,6 +113,9 @@ class Observer:
         counted.requests_in_flight.inc()
         try:
             await self.app(scope, receive, observed)
+        except Exception:
+            status = 500  # answered further out, by Starlette's last resort, which calls our handler
+            raise
         finally:
             counted.requests_in_flight.dec()
             method, route, seconds = scope["method"], _template(scope), time.perf_counter() - start

@@ -149,7 +149,8 @@ class Problem(Exception):
     def response(self, instance: str | None = None) -> Response:
         """The document as an HTTP response."""
         body = self.details(instance).model_dump_json(exclude_none=True)
-        return Response(body, self.status, self.headers, MEDIA_TYPE)
+        headers = self.headers if instance is None else {**self.headers, "X-Request-Id": instance}
+        return Response(body, self.status, headers, MEDIA_TYPE)
 
 
 def request_id(scope: Mapping[str, Any]) -> str | None:

@@ -21,7 +21,7 @@ from jobs.errors import JobsError, Unavailable
 from jobs.redis_server import RedisServer
 from jobs.settings import Settings
 
-READY_SECONDS = 180.0
+READY_SECONDS = 300.0
 DRAIN_SECONDS = 60.0
 """Longest the service may take to answer what it has begun."""
 FINISH_SECONDS = 15 * 60.0

@@ -7,9 +7,12 @@ LitServe 0.2.19 answers health checks in the API process, which never saw the mo
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from threading import Thread
 
+from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
 from pydantic import BaseModel, Field, ValidationError
 
 BEAT_SECONDS = 1.0
@@ -65,7 +68,28 @@ def status_file(folder: Path, worker: str) -> Path:
     return folder / f"worker-{worker}.json"
 
 
-def read_statuses(folder: Path) -> list[WorkerStatus]:
+def healthy_workers(folder: Path, longest_batch: float) -> list[WorkerStatus]:
+    """The workers that can answer now; see `WorkerStatus.healthy`."""
+    return [worker for worker in _statuses(folder) if worker.healthy(longest_batch)]
+
+
+class WorkerCollector(Collector):
+    """The workers that can answer now, for Prometheus: an alert on their provider finds a silent fall-back."""
+
+    def __init__(self, folder: Path, longest_batch: float) -> None:
+        self.folder = folder
+        self.longest_batch = longest_batch
+
+    def collect(self) -> Iterator[Metric]:
+        """One family, read from the status files."""
+        labels = ["device", "provider", "precision"]
+        found = GaugeMetricFamily("cuecheck_model_workers", "Model workers that can answer.", labels=labels)
+        for worker in healthy_workers(self.folder, self.longest_batch):
+            found.add_metric([worker.device, worker.provider, worker.precision], 1)
+        yield found
+
+
+def _statuses(folder: Path) -> list[WorkerStatus]:
     """The latest word of every worker there has been."""
     found = []
     for file in sorted(folder.glob("worker-*.json")):

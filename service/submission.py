@@ -31,6 +31,8 @@ log = structlog.get_logger(__name__)
 
 LOOK_SECONDS = 0.5
 """How often a waiting request looks whether the worker is still alive."""
+SMALL_BYTES = 2**18
+"""Bytes that are put into the queue sooner than a thread could be asked to do it."""
 
 
 class ClientGone(Exception):
@@ -72,7 +74,10 @@ class Submission(RegularRequestHandler):
         self.server.response_buffer.update({wait.uid: wait.entry for wait in waits})
         try:
             deadline = time.monotonic() + self.deadline_seconds
-            await asyncio.to_thread(self._put, tasks, waits, deadline)
+            if sum(len(task.content) for task in tasks) <= SMALL_BYTES:
+                self._put(tasks, waits, deadline)
+            else:
+                await asyncio.to_thread(self._put, tasks, waits, deadline)
             await self._wait(waits, request, deadline)
             return [_answer(wait, self.tickets) for wait in waits]
         finally:
@@ -82,7 +87,7 @@ class Submission(RegularRequestHandler):
             self._count_waiting()
 
     def _put(self, tasks: Sequence[PictureTask], waits: Sequence[_Wait], deadline: float) -> None:
-        """In a thread: a put crosses two sockets with the picture's bytes, and LitServe does it on the event loop."""
+        """Each put crosses two sockets with the picture's bytes, so large ones must not hold up the event loop."""
         queue = self.server._get_request_queue(self.lit_api.api_path)
         consumer = self.server.app.response_queue_id
         for position, (task, wait) in enumerate(zip(tasks, waits, strict=True)):

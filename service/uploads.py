@@ -15,6 +15,7 @@ from fastapi import Request
 from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
+from starlette.requests import ClientDisconnect
 
 from jobs.errors import StoreFull
 from jobs.store import Store
@@ -59,16 +60,18 @@ async def receive(request: Request, store: Store) -> AsyncIterator[Upload]:
 
 
 async def _parse(request: Request, path: Path) -> Upload:
-    with path.open("wb") as target:
-        async with aclosing(request.stream()) as stream:
-            try:
+    try:
+        with path.open("wb") as target:
+            async with aclosing(request.stream()) as stream:
                 form = await _DiskParser(request, stream, target).parse()
-            except MultiPartException as error:
-                raise Problem("malformed", f"The form cannot be read: {error.message}", field="body") from error
-            except OSError as error:
-                raise StoreFull(
-                    f"No room for the upload: {error.strerror}.", remedy="Free some space, then send it again."
-                ) from error
+    except MultiPartException as error:
+        raise Problem("malformed", f"The form cannot be read: {error.message}", field="body") from error
+    except ClientDisconnect as error:  # nobody reads this, but it is no fault of the service either
+        raise Problem("malformed", "The connection was closed before the form had ended.") from error
+    except OSError as error:
+        raise StoreFull(
+            f"No room for the upload: {error.strerror}.", remedy="Free some space, then send it again."
+        ) from error
     files = [(name, value) for name, value in form.multi_items() if isinstance(value, UploadFile)]
     if [name for name, _ in files] != ["file"]:
         raise Problem(

@@ -13,13 +13,11 @@ class Augmentation:
     """Each picture is changed on its own.
 
     flip: mirror left and right for half of the pictures; padding: shift by up to this many pixels each way, the border
-    being reflected; noise: the largest standard deviation of Gaussian noise, in units of pictures in [0, 1] (each
-    picture draws its own, uniformly from [0, noise]).
+    being reflected.
     """
 
     flip: bool = True
     padding: int = 0
-    noise: float = 0.0
 
     def apply(self, images: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
         """Pictures float [N, 3, S, S] in [0, 1] -> the same shape and range. The generator lives on the CPU."""
@@ -33,7 +31,4 @@ class Augmentation:
             rows, columns = (shifts + torch.arange(side)).to(images.device)
             pictures = torch.arange(count, device=images.device).view(-1, 1, 1)
             images = padded[pictures, :, rows.unsqueeze(2), columns.unsqueeze(1)].permute(0, 3, 1, 2)
-        if self.noise:
-            scale = torch.rand((count, 1, 1, 1), generator=generator) * self.noise
-            images = (images + (torch.randn(images.shape, generator=generator) * scale).to(images.device)).clamp(0, 1)
         return images

@@ -22,6 +22,9 @@ from models.training.overlap import decide
 from models.training.pictures import LabelledPictures
 from models.training.plan import Plan
 
+TOP = 5
+"""Features labelled per class, as in Salient ImageNet."""
+
 EXEMPLARS = 5
 SHEET_PICTURES = 14
 SHEET_ZOOM = 3
@@ -74,7 +77,7 @@ class Ranked:
         )
         found = activations(backbone, pictures.images)
         importances = importance(found, backbone.weight.cpu())
-        return cls(backbone, pictures, found, importances, top_features(importances))
+        return cls(backbone, pictures, found, importances, top_features(importances, TOP))
 
     def strongest(self, class_index: int, channel: int, count: int) -> torch.Tensor:
         """Rows of the pictures predicted as the class on which the feature is strongest, int64 [count]."""

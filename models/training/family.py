@@ -50,8 +50,6 @@ def train_family(
             "mean over the classes that have cues",
             "judged_on": {"pictures": judging[0], "seed": judging[1]},
             "trained_on": {"pictures": training[0], "seed": training[1]},
-            "noise": f"all members alike were trained with Gaussian noise up to {plan.augmentation.noise} on pictures "
-            "in [0, 1], so that noise as such does not mislead them",
             "members": cards,
             **provenance(plan, minutes, device),
         },

@@ -13,9 +13,6 @@ from models.bank import Statistics
 QUANTILE = 0.8
 """A mask is valid on the top 20 % of its class, as in the second validation study of Salient ImageNet."""
 
-TOP = 5
-"""Features labelled per class, as in Salient ImageNet."""
-
 
 @dataclass(frozen=True)
 class Activations:
@@ -51,7 +48,7 @@ def importance(found: Activations, weight: torch.Tensor) -> torch.Tensor:
     return means * weight
 
 
-def top_features(values: torch.Tensor, count: int = TOP) -> list[list[int]]:
+def top_features(values: torch.Tensor, count: int) -> list[list[int]]:
     """For each class the channels of highest importance [C, D], best first; only those that add to the logit."""
     ranked = values.argsort(dim=1, descending=True, stable=True)[:, :count]
     return [[j for j in row if values[index, j] > 0] for index, row in enumerate(ranked.tolist())]

@@ -12,7 +12,7 @@ from torch import nn
 from torch.nn import functional
 from torch.optim.swa_utils import AveragedModel
 
-from models.architectures import ResNet, penultimate, trunk
+from models.architectures import ResNet
 from models.architectures import build as build_architecture
 from models.training.pictures import LabelledPictures
 from models.training.plan import Plan
@@ -90,13 +90,13 @@ def _train_epoch(
 ) -> None:
     generator = torch.Generator().manual_seed(1_000_003 * plan.seed + epoch)
     normalise = normaliser(plan, device)
-    maps_of = trunk(network)
     steps = len(pictures) // plan.batch_size
     order = torch.randperm(len(pictures), generator=generator)
 
-    def attacked_forward(images: torch.Tensor) -> torch.Tensor:
+    def forward(images: torch.Tensor) -> torch.Tensor:
         with torch.autocast(device.type, torch.bfloat16, enabled=plan.precision == "bf16"):
-            return network(normalise(images))
+            logits: torch.Tensor = network(normalise(images)).float()
+        return logits
 
     right = seen = 0
     with progress(f"epoch {epoch + 1}/{plan.epochs}", steps) as advance:
@@ -107,14 +107,10 @@ def _train_epoch(
             images = plan.augmentation.apply(images, generator).contiguous(memory_format=torch.channels_last)
             if plan.attack:
                 network.eval()
-                images = plan.attack.perturb(attacked_forward, images, labels, generator)
+                images = plan.attack.perturb(forward, images, labels, generator)
             network.train()
-            with torch.autocast(device.type, torch.bfloat16, enabled=plan.precision == "bf16"):
-                features = penultimate(maps_of(normalise(images)))
-                logits = network.fc(features).float()
+            logits = forward(images)
             loss = functional.cross_entropy(logits, labels, label_smoothing=plan.label_smoothing)
-            if plan.activation_penalty:
-                loss = loss + plan.activation_penalty * features.float().mean()
             for group in optimiser.param_groups:
                 group["lr"] = plan.learning_rate_at((epoch + step / steps) / plan.epochs)
             optimiser.zero_grad(set_to_none=True)

@@ -50,6 +50,12 @@ def vote(maps: torch.Tensor, pictures: Sequence[Picture]) -> Votes:
     )
 
 
+def agreement(votes: Votes) -> float:
+    """Share in [0, 1] of the votes that agree on core or spurious; 0 without votes."""
+    spurious = votes.background + votes.separate_object
+    return max(votes.main_object, spurious) / max(votes.main_object + spurious, 1)
+
+
 def decide(votes: Votes) -> tuple[Label, Kind]:
     """The label rule of Salient ImageNet, for any number of votes.
 

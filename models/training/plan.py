@@ -19,7 +19,6 @@ class Plan:
     preprocessing, never in the weights.
     learning_rate: the peak, reached after ``warm_up`` (a share of all steps) and brought to zero along a cosine.
     averaging: decay per step of the running average of the weights, which is what is shipped.
-    activation_penalty: weight of the mean penultimate feature in the loss (it makes features sparse).
     attack: None trains on clean pictures.
     """
 
@@ -37,7 +36,6 @@ class Plan:
     weight_decay: float = 5e-4
     label_smoothing: float = 0.05
     averaging: float = 0.998
-    activation_penalty: float = 0.0
     precision: Literal["bf16", "fp32"] = "bf16"
     seed: int = 0
 

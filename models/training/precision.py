@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from models.backbone import Backbone
-from models.bank import Feature
+from models.bank import Feature, Kind
 from models.gradcam import gradcam
 from models.masks import Selection, nams, union
 from models.planted.rendering import Picture
@@ -20,6 +20,14 @@ from models.training.overlap import upsampled
 
 Truth = Callable[[Picture], np.ndarray]
 
+TRUTHS: Mapping[str, Truth] = {
+    "core": lambda picture: picture.object_mask,
+    "spurious": lambda picture: picture.cue_mask,
+    "background": lambda picture: picture.background_cue_mask,
+    "separate_object": lambda picture: picture.prop_cue_mask,
+}
+"""What each region's masks are held against."""
+
 
 def mask_precision(
     backbone: Backbone, features: Mapping[int, Sequence[Feature]], pictures: Sequence[Picture]
@@ -27,29 +35,47 @@ def mask_precision(
     """Pixelwise average precision, for each class the mean over its pictures (masks of the label, not the prediction).
 
     features: the labelled features by class index; pictures: held-out ones.
-    Returns {"spurious" | "core": {class: {"mask", "gradcam", "all_ones", "pictures"}}}: the spurious mask against the
-    cue mask, on pictures that show the label's cue, and the core mask against the object mask. ``all_ones`` is the
-    share of the picture that the region takes, which is what a mask that says nothing reaches.
+    Returns {region: {class: {"mask", "gradcam", "all_ones", "pictures"}}} with the regions "core" (the core mask
+    against the object), "spurious" (the spurious mask against all of the label's cues) and, of each kind of spurious
+    feature alone, "background" and "separate_object" (against the cue of that kind). Only pictures that show the
+    region count. ``all_ones`` is the share of the picture that the region takes, which is what a mask that says
+    nothing reaches.
     """
     classes = torch.tensor([CLASSES.index(picture.scene.label) for picture in pictures])
     images = torch.stack([torch.from_numpy(picture.image.transpose(2, 0, 1).copy()) for picture in pictures])
-    selection = Selection.of([features.get(index, ()) for index in classes.tolist()])
-    core, spurious, cams = [], [], []
-    for start, found in enumerate(forward(backbone, images)):
-        rows = slice(start * 100, start * 100 + len(found.phi))
-        part = Selection(*(values[rows] for values in vars(selection).values()))
+    rows = [features.get(index, ()) for index in classes.tolist()]
+    selection = Selection.of(rows)
+    members = {
+        "core": selection.core,
+        "spurious": selection.spurious,
+        "background": _of_kind(rows, "background", selection),
+        "separate_object": _of_kind(rows, "separate_object", selection),
+    }
+    masks: dict[str, list[torch.Tensor]] = {region: [] for region in members}
+    cams = []
+    done = 0
+    for found in forward(backbone, images):
+        part = slice(done, done + len(found.phi))
+        done = part.stop
         maps = found.maps.cpu()
-        masks = upsampled(nams(part.gather(maps)))
-        core.append(union(masks, part.core))
-        spurious.append(union(masks, part.spurious))
-        cam = gradcam(maps, backbone.weight.cpu()[classes[rows]])
+        chosen = maps[torch.arange(len(maps))[:, None], selection.channels[part]]
+        soft = upsampled(nams(chosen))
+        for region, member in members.items():
+            masks[region].append(union(soft, member[part]))
+        cam = gradcam(maps, backbone.weight.cpu()[classes[part]])
         cams.append(upsampled(nams(cam)[:, None])[:, 0])
     gradcams = torch.cat(cams).numpy()
-    truths: dict[str, tuple[np.ndarray, Truth]] = {
-        "spurious": (torch.cat(spurious).numpy(), lambda picture: picture.cue_mask),
-        "core": (torch.cat(core).numpy(), lambda picture: picture.object_mask),
+    return {
+        region: _by_class(torch.cat(masks[region]).numpy(), gradcams, pictures, TRUTHS[region]) for region in members
     }
-    return {name: _by_class(masks, gradcams, pictures, truth) for name, (masks, truth) in truths.items()}
+
+
+def _of_kind(rows: Sequence[Sequence[Feature]], kind: Kind, selection: Selection) -> torch.Tensor:
+    members = torch.zeros_like(selection.spurious)
+    for picture, row in enumerate(rows):
+        for position, feature in enumerate(row):
+            members[picture, position] = feature.kind == kind
+    return members
 
 
 def _by_class(

@@ -6,13 +6,13 @@ from typing import Literal
 
 import redis
 from fastapi import APIRouter, Request, Response
-from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from prometheus_client import CONTENT_TYPE_LATEST
 from pydantic import BaseModel, Field
 
-from service.job_metrics import job_registry
-from service.metrics import registry
+from service.job_metrics import JobCollector
+from service.metrics import exposition
 from service.problems import problem_responses
-from service.status import WorkerStatus, read_statuses
+from service.status import WorkerCollector, WorkerStatus, healthy_workers
 
 router = APIRouter(tags=["health"])
 
@@ -45,11 +45,7 @@ def readyz(request: Request, response: Response) -> Readiness:
     Needs no key.
     """
     state = request.app.state
-    workers = [
-        worker
-        for worker in read_statuses(state.folder)
-        if worker.healthy(LONGEST_BATCH * state.settings.deadline_seconds)
-    ]
+    workers = healthy_workers(state.folder, LONGEST_BATCH * state.settings.deadline_seconds)
     try:
         state.redis.ping()
         answers = True
@@ -74,5 +70,6 @@ def readyz(request: Request, response: Response) -> Readiness:
 )
 def show_metrics(request: Request) -> Response:
     """Counts and times over all processes of the service, and the state of the jobs as it stands in Redis."""
-    jobs = job_registry(request.app.state.queue)
-    return Response(generate_latest(registry()) + generate_latest(jobs), media_type=CONTENT_TYPE_LATEST)
+    state = request.app.state
+    workers = WorkerCollector(state.folder, LONGEST_BATCH * state.settings.deadline_seconds)
+    return Response(exposition(workers, JobCollector(state.queue)), media_type=CONTENT_TYPE_LATEST)

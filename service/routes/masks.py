@@ -160,7 +160,10 @@ async def create_masks(
     media_type = best_media_type(request.headers.get("accept"), (JSON, ZIP))
     settings = request.app.state.settings
     banks: Banks = request.app.state.banks
-    chosen = await asyncio.to_thread(banks.get, bank or settings.default_bank)
+    name = bank or settings.default_bank
+    chosen = banks.opened(name)
+    if chosen is None:
+        chosen = await asyncio.to_thread(banks.get, name)
     options = read_options(
         chosen,
         classes=classes,

@@ -39,7 +39,11 @@ def test_sigterm_in_mid_audit_finishes_what_was_begun_and_a_lost_worker_is_repor
     job = begin_audit(http, tmp_path, trips=20_000)
     below = first.below()
     assert {"redis-server", "valkey-server"} & {process.name() for process in below}
-    first.process.send_signal(signal.SIGTERM)
+    with http.stream("GET", f"/v1/jobs/{job}/events") as listener:
+        events = listener.iter_lines()
+        assert next(events).startswith("data:")
+        first.process.send_signal(signal.SIGTERM)
+        assert "succeeded" not in "".join(events)  # the stream ends with the service, not with the job
     assert first.ended() == 0, first.printed()
     assert "nothing is left running" in first.printed()
     assert first.left_behind() == []

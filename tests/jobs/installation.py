@@ -35,7 +35,7 @@ from tests.conftest import ROOT
 from tests.models.conftest import ARGUMENTS, CLASSES, manifest
 
 FOLDERS = ("cat", "dog")
-PATIENCE_SECONDS = 120.0
+PATIENCE_SECONDS = 180.0
 
 
 def wait_for(condition: Callable[[], bool], what: str, seconds: float = PATIENCE_SECONDS) -> None:
@@ -43,7 +43,7 @@ def wait_for(condition: Callable[[], bool], what: str, seconds: float = PATIENCE
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline, f"waited {seconds:g} s for {what}"
-        time.sleep(0.01)
+        time.sleep(0.02)
 
 
 def archive(path: Path, per_class: int, side: int = 64) -> Path:

@@ -100,9 +100,7 @@ def test_an_unknown_id_is_not_found(store: Store, identifier: str) -> None:
 
 def test_what_is_refused_leaves_nothing_in_the_store(store: Store, file: Path, limits: Settings) -> None:
     file.write_bytes(pickle.dumps({"fc.weight": [1.0]}))
-    with pytest.raises(
-        ClassifierFailed, match=r"is refused: the file is not .* but a Python pickle"
-    ) as failed:
+    with pytest.raises(ClassifierFailed, match=r"is refused: the file is not .* but a Python pickle") as failed:
         import_classifier(store, file, spec(), limits)
     assert failed.value.reason == "refused"
     assert failed.value.field == "file"

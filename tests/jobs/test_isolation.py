@@ -207,9 +207,7 @@ def test_a_hundred_thousand_class_names_are_no_obstacle(file: Path, limits: Sett
 def test_uint8_networks_get_bytes(file: Path, limits: Settings) -> None:
     declared = spec(preprocessing={"size": SIDE, "scale": "byte"})
     with IsolatedClassifier(pooled(file, dtype=TensorProto.UINT8), declared, limits) as classifier:
-        np.testing.assert_allclose(
-            classifier.predict(pictures(2)), scores_of(np.rint(pictures(2) * 255)), rtol=1e-4
-        )
+        np.testing.assert_allclose(classifier.predict(pictures(2)), scores_of(np.rint(pictures(2) * 255)), rtol=1e-4)
 
 
 def _children() -> set[str]:

@@ -63,9 +63,7 @@ def test_nothing_but_its_own_files_is_open_in_it(file: Path, limits: Settings) -
     with socket.create_server(("127.0.0.1", 0)) as server:
         os.set_inheritable(server.fileno(), True)
         with IsolatedClassifier(pooled(file), spec(), limits) as classifier:
-            opened = {
-                link.name: str(link.readlink()) for link in Path(f"/proc/{classifier.pid}/fd").iterdir()
-            }
+            opened = {link.name: str(link.readlink()) for link in Path(f"/proc/{classifier.pid}/fd").iterdir()}
     files = {target for target in opened.values() if target.startswith("/")}
     assert files <= {"/dev/null", *MEMORY}
     assert sum(target.startswith("socket:") for target in opened.values()) == 1
@@ -139,9 +137,7 @@ def test_it_cannot_write_more_than_a_few_lines() -> None:
     assert answer == "File too large"
 
 
-def test_it_dies_with_a_parent_that_is_killed_in_mid_batch_and_leaves_nothing(
-    file: Path, tmp_path: Path
-) -> None:
+def test_it_dies_with_a_parent_that_is_killed_in_mid_batch_and_leaves_nothing(file: Path, tmp_path: Path) -> None:
     endless(file)
     program = f"""
         from pathlib import Path

@@ -145,6 +145,7 @@ def test_a_redis_without_its_data_is_filled_from_the_store(in_process: Installat
     perform(running, "plan")
     before = {job: queue.get(job) for job in (succeeded, cancelled)}
     queue.ledger.client.flushall()
+    queue.store.write_bytes("audits/damaged/request.json", b"{")
 
     assert queue.get(succeeded) == before[succeeded]
     assert restore(queue) == 4

@@ -58,6 +58,7 @@ def shard(first: int, hens: int, clean: float, control: float, tested: float, se
             "predicted": (~right).astype(np.int32).ravel(),
             "correct": right.ravel(),
             "probability": np.where(right, 0.9, 0.1).ravel(),
+            "log_odds": np.where(right, 2.0, -2.0).ravel(),
             "energy": np.tile(np.arange(len(variants), dtype=float), hens),
             "overlap": np.full(row.size, 0.1),
             "activation": np.full(row.size, 0.5),
@@ -82,6 +83,9 @@ def test_figures_are_those_of_the_rows() -> None:
         accuracy(rows.SPURIOUS_CONTROL) - accuracy(rows.SPURIOUS)
     )
     assert hen.rcs.value == pytest.approx(float(rcs(accuracy(rows.OUTSIDE_CORE), accuracy(rows.CORE))))
+    # log-odds are 2 where right and -2 where wrong, so evidence is four times the difference in accuracy
+    assert hen.spurious_evidence.value == pytest.approx(4 * hen.spurious_control_difference.value)
+    assert hen.reliance.value == pytest.approx(hen.spurious_evidence.value - hen.core_evidence.value)
     green = hen.features[1]
     assert green.sensitivity.value == pytest.approx(accuracy(rows.CLEAN) - accuracy(rows.FEATURE, 1))
     assert green.control_difference.value == pytest.approx(
@@ -122,11 +126,32 @@ def test_a_cue_reliant_classifier_is_flagged_and_an_object_reliant_one_is_not() 
     assert reliant.verdict == "relies"
     assert reliant.spurious_control_difference.value == 1
     assert reliant.rcs.value == -1
+    assert reliant.reliance.low > 0
     assert sound.verdict == "not_shown"
     assert sound.spurious_control_difference.value == 0
     assert sound.core_control_difference.value == 1
     assert sound.rcs.value == 1
+    assert sound.reliance.high < 0
     assert owl.verdict == "no_spurious_features"
+
+
+def test_evidence_flags_a_class_whose_accuracy_is_perfect() -> None:
+    """Noise that shakes confidence in the cue more than in the object counts, long before an answer flips."""
+    table = shard(0, 60, 1.0, 1.0, 1.0)
+    always = pa.array(np.ones(table.num_rows, dtype=bool))
+    table = table.set_column(table.schema.get_field_index("correct"), "correct", always)
+    at, variant = table.schema.get_field_index("log_odds"), np.array(table["variant"].to_pylist())
+    generator = np.random.default_rng(0)
+
+    def verdict(spurious: float, core: float) -> str:
+        lost = np.select([variant == rows.SPURIOUS, variant == rows.CORE], [spurious, core], 0.0)
+        log_odds = pa.array(3 - lost + generator.normal(0, 0.3, lost.size), type=pa.float32())
+        (hen,) = find(Counts.of(BANK, [table.set_column(at, table.schema.field(at), log_odds)]), BANK, 0).classes
+        return hen.verdict
+
+    assert verdict(spurious=1.0, core=0.2) == "relies"
+    assert verdict(spurious=0.5, core=1.0) == "not_shown"
+    assert verdict(spurious=0.0, core=0.0) == "not_shown"
 
 
 def test_no_class_is_flagged_by_chance_among_many_tests() -> None:

@@ -15,10 +15,11 @@ from tests.jobs.installation import Installation, wait_for
 
 
 def test_two_workers_give_the_bytes_of_one(installation: Installation, undisturbed: dict[str, bytes]) -> None:
-    job = installation.queue.submit_audit(installation.request).id
+    ledger = installation.queue.ledger
     with installation.worker(), installation.worker():
-        wait_for(lambda: len(installation.queue.ledger.workers()) == 2, "both workers to sign on")
-        wait_for(lambda: sum(w.task is not None for w in installation.queue.ledger.workers()) == 2, "both to be busy")
+        wait_for(lambda: len(ledger.workers()) == 2, "both workers to sign on")
+        job = installation.queue.submit_audit(installation.request).id
+        wait_for(lambda: all(worker.task for worker in ledger.workers()), "both to be busy")
         installation.wait_until(job, JobState.SUCCEEDED)
     assert installation.files(job) == undisturbed
 

@@ -33,9 +33,7 @@ def labelled(class_index: int, feature_index: int, rank: int, core: bool, valid_
 
 def manifest(**changes: object) -> Manifest:
     """Two core and one or two spurious features for every class but the last, which has none."""
-    features = [
-        labelled(c, 5 * c + k, k + 1, core=k < 2) for c in range(len(CLASSES) - 1) for k in range(3 + c % 2)
-    ]
+    features = [labelled(c, 5 * c + k, k + 1, core=k < 2) for c in range(len(CLASSES) - 1) for k in range(3 + c % 2)]
     stated = {
         "name": "tiny",
         "title": "A random network",
@@ -68,4 +66,6 @@ def bank(weights: Path, tmp_path_factory: pytest.TempPathFactory) -> Bank:
 def pictures() -> list[np.ndarray]:
     """Four pictures, uint8 [H, W, 3], of four shapes."""
     generator = np.random.default_rng(0)
-    return [generator.integers(0, 256, (h, w, 3), dtype=np.uint8) for h, w in ((96, 96), (120, 200), (300, 110), (97, 98))]
+    return [
+        generator.integers(0, 256, (h, w, 3), dtype=np.uint8) for h, w in ((96, 96), (120, 200), (300, 110), (97, 98))
+    ]

@@ -18,6 +18,8 @@ from models.planted.rendering import Picture, render
 from models.planted.scenes import BACKGROUND_CUES, CLASSES, PROP_CUES, draw_scenes
 from models.shipped import CIFAR10, PLANTED_FAMILY, shipped_classifiers
 from models.training import recipes
+from models.training.overlap import agreement
+from models.training.planted_bank import AGREEMENT
 from models.training.precision import mask_precision
 from models.training.reliance import Interventions, measure_reliance
 
@@ -25,7 +27,7 @@ MEGABYTE = 1_000_000
 UNSEEN_SEED = 4711
 """Neither trained on, nor labelled with, nor judged with when the cards were written."""
 
-FAMILY = [f"planted-{index}" for index in range(7)]
+FAMILY = [f"planted-{index}" for index in range(6)]
 
 
 @pytest.fixture(scope="module")
@@ -49,17 +51,17 @@ def backbone(planted: Bank) -> Backbone:
     return planted.backbone(runtime="torch", precision="fp32", device="cpu")
 
 
-@pytest.mark.parametrize(("name", "side", "megabytes"), [("planted", 12, 10), ("cifar10", 8, 12)])
-def test_banks_are_whole_and_as_small_as_promised(name: str, side: int, megabytes: int) -> None:
+@pytest.mark.parametrize(("name", "side", "megabytes", "most"), [("planted", 12, 10, 16), ("cifar10", 8, 12, 5)])
+def test_banks_are_whole_and_as_small_as_promised(name: str, side: int, megabytes: int, most: int) -> None:
     bank = Bank.load(BUILT_IN / name)
     assert min(bank.manifest.backbone.maps[1:]) >= side
     assert (bank.path / "backbone.safetensors").stat().st_size < megabytes * MEGABYTE
     assert bank.labelled_classes == tuple(range(10))
-    assert all(1 <= len(bank.features(index)) <= 5 for index in range(10))
     for index in range(10):
+        assert 3 <= len(bank.features(index)) <= most
         ranks = [feature.rank for feature in bank.features(index)]
         weights = [feature.importance for feature in bank.features(index)]
-        assert ranks == list(range(1, len(ranks) + 1))
+        assert max(ranks) <= most
         assert weights == sorted(weights, reverse=True)
 
 
@@ -67,7 +69,8 @@ def test_the_planted_card_has_its_accuracies(planted: Bank) -> None:
     accuracy = planted.card["accuracy"]
     assert accuracy["clean"] > 0.9
     assert accuracy["robust"] > 0.8
-    assert accuracy["clean"] > accuracy["cue_free"] > 0.5
+    assert accuracy["cue_free"] > 0.9
+    assert accuracy["cues_swapped"] < accuracy["clean"] - 0.3
     assert accuracy["robust"] <= accuracy["clean"]
 
 
@@ -85,6 +88,7 @@ def test_planted_labels_follow_from_the_votes_of_exact_masks(planted: Bank) -> N
     for feature in planted.manifest.features:
         spurious = feature.votes.background + feature.votes.separate_object
         assert (feature.label == "spurious") == (spurious > feature.votes.main_object)
+        assert agreement(feature.votes) >= AGREEMENT
     for exemplar in planted.manifest.exemplars:
         assert exemplar.picture is not None
         assert (planted.path / exemplar.picture).is_file()

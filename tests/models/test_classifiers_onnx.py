@@ -82,10 +82,7 @@ def test_an_input_without_sizes_takes_the_declared_one(file: Path) -> None:
 
 
 def _two_inputs(file: Path) -> Path:
-    both = [
-        helper.make_tensor_value_info(name, TensorProto.FLOAT, ["n", 3, SIDE, SIDE])
-        for name in ("left", "right")
-    ]
+    both = [helper.make_tensor_value_info(name, TensorProto.FLOAT, ["n", 3, SIDE, SIDE]) for name in ("left", "right")]
     scores = helper.make_tensor_value_info("scores", TensorProto.FLOAT, None)
     return save(file, [helper.make_node("Add", ["left", "right"], ["scores"])], both, [scores])
 
@@ -170,14 +167,10 @@ def test_cuda_asked_for_and_not_had_is_an_error(file: Path, allow_cpu_nodes: boo
         open_classifier(pooled(file), spec(), "cuda", allow_cpu_nodes=allow_cpu_nodes)
 
 
-@pytest.mark.parametrize(
-    "location", ["../secrets.bin", "/etc/passwd", "weights.bin", "nested/../../secrets.bin"]
-)
+@pytest.mark.parametrize("location", ["../secrets.bin", "/etc/passwd", "weights.bin", "nested/../../secrets.bin"])
 def test_weights_in_other_files_are_refused_wherever_they_lie(file: Path, location: str) -> None:
     (file.parent / "weights.bin").write_bytes(WEIGHTS.tobytes())
-    with pytest.raises(
-        ClassifierError, match=f"'weights' lies in another file \\('{location}'\\)"
-    ) as refused:
+    with pytest.raises(ClassifierError, match=f"'weights' lies in another file \\('{location}'\\)") as refused:
         inspect_file(external(file, location), spec())
     assert "external_data=False" in (refused.value.remedy or "")
 
@@ -216,9 +209,7 @@ def test_functions_a_file_defines_itself_are_its_own(file: Path) -> None:
     pooled(file, after=[helper.make_node("Twice", ["linear"], ["scores"], domain="mine")])
     model = onnx.load(file)
     twice = helper.make_node("Add", ["x", "x"], ["y"])
-    model.functions.append(
-        helper.make_function("mine", "Twice", ["x"], ["y"], [twice], [helper.make_opsetid("", 20)])
-    )
+    model.functions.append(helper.make_function("mine", "Twice", ["x"], ["y"], [twice], [helper.make_opsetid("", 20)]))
     model.opset_import.append(helper.make_opsetid("mine", 1))
     onnx.save(model, file)
     inspect_file(file, spec())

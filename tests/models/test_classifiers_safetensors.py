@@ -31,9 +31,7 @@ def declared(architecture: str = "small_resnet", size: int = 32, **changes: obje
     if architecture == "small_resnet":
         changes.setdefault("arguments", SMALL)
     preprocessing = {"size": size, "mean": MEAN, "std": STD}
-    return spec(
-        **{"format": "safetensors", "architecture": architecture, "preprocessing": preprocessing, **changes}
-    )
+    return spec(**{"format": "safetensors", "architecture": architecture, "preprocessing": preprocessing, **changes})
 
 
 @pytest.fixture
@@ -64,9 +62,7 @@ def test_scores_are_the_networks(file: Path, network: nn.Module) -> None:
     assert classifier.provider == "torch-cpu"
 
 
-@pytest.mark.parametrize(
-    ("architecture", "size"), [("squeezenet1_1", 32), ("regnet_y_400mf", 32), ("resnet18", 32)]
-)
+@pytest.mark.parametrize(("architecture", "size"), [("squeezenet1_1", 32), ("regnet_y_400mf", 32), ("resnet18", 32)])
 def test_any_classification_network_of_torchvision_will_do(file: Path, architecture: str, size: int) -> None:
     assert architecture in names()
     torch.manual_seed(0)
@@ -180,9 +176,7 @@ def test_files_that_are_something_else_are_refused_by_name(
 
 
 @pytest.mark.parametrize("length", [0x0280, 0x0480, 0x088B1F, 0x5A4D])
-def test_a_header_length_that_looks_like_a_pickle_or_program_is_not_taken_for_one(
-    file: Path, length: int
-) -> None:
+def test_a_header_length_that_looks_like_a_pickle_or_program_is_not_taken_for_one(file: Path, length: int) -> None:
     write(file, {"padding": torch.zeros(1)})
     content = file.read_bytes()
     header, data = content[8:-4], content[-4:]

@@ -29,17 +29,13 @@ from tests.networks import spec
         ({"weights": "latin.pt"}, "Extra inputs"),
     ],
 )
-def test_a_declaration_that_cannot_be_right_is_refused_in_words(
-    changes: dict[str, object], message: str
-) -> None:
+def test_a_declaration_that_cannot_be_right_is_refused_in_words(changes: dict[str, object], message: str) -> None:
     with pytest.raises(ValidationError, match=message):
         spec(**changes)
 
 
 def test_a_declaration_survives_json() -> None:
-    declared = spec(
-        preprocessing={"size": 32, "resize": 40, "layout": "NHWC"}, output_name="scores", name="night"
-    )
+    declared = spec(preprocessing={"size": 32, "resize": 40, "layout": "NHWC"}, output_name="scores", name="night")
     assert ClassifierSpec.model_validate_json(declared.model_dump_json()) == declared
 
 

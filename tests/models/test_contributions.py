@@ -18,7 +18,9 @@ def backbone(bank: Bank) -> Backbone:
     return bank.backbone(runtime="torch")
 
 
-def split(backbone: Backbone, bank: Bank, pictures: list[np.ndarray], classes: list[int]) -> tuple[Features, Contributions]:
+def split(
+    backbone: Backbone, bank: Bank, pictures: list[np.ndarray], classes: list[int]
+) -> tuple[Features, Contributions]:
     batch = torch.stack([prepare(picture, backbone.preprocessing) for picture in pictures])
     features = backbone.forward(batch)
     selection = Selection.of([bank.features(c) for c in classes])
@@ -49,7 +51,9 @@ def test_a_class_without_labels_is_all_unlabelled(backbone: Backbone, bank: Bank
     assert torch.allclose(parts.unlabelled.sum() + parts.bias[0], parts.logit[0], rtol=1e-4, atol=1e-6)
 
 
-def test_the_sum_survives_the_way_back_to_the_picture(backbone: Backbone, bank: Bank, pictures: list[np.ndarray]) -> None:
+def test_the_sum_survives_the_way_back_to_the_picture(
+    backbone: Backbone, bank: Bank, pictures: list[np.ndarray]
+) -> None:
     _, parts = split(backbone, bank, pictures, [0] * 4)
     grids = [place(backbone.preprocessing, *picture.shape[:2]) for picture in pictures]
     upsampled = spread(parts.unlabelled[:, None], grids, grids)

@@ -41,7 +41,9 @@ def test_selection_pads_and_gathers_by_picture() -> None:
 
 
 def test_validity_is_judged_by_the_classes_own_bound() -> None:
-    selection = Selection.of([[labelled(0, 0, 1, True, 0.5)], [labelled(1, 0, 1, True, 0.1), labelled(1, 1, 2, True, 9)]])
+    selection = Selection.of(
+        [[labelled(0, 0, 1, True, 0.5)], [labelled(1, 0, 1, True, 0.1), labelled(1, 1, 2, True, 9)]]
+    )
     assert selection.valid(torch.full((2, 2), 0.3)).tolist() == [[False, False], [True, False]]
 
 

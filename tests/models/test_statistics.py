@@ -102,7 +102,7 @@ def test_the_mean_of_many_small_classes_is_not_pulled_towards_zero() -> None:
         table = generator.multinomial(20, [0.2, 0.0, 0.6, 0.2]).reshape(2, 2)
         values.append(float(paired_difference(table.astype(float))))
         draws.append(paired_difference(smoothed_draws(table, generator)))
-    value, interval = mean_of_classes(values, draws, lowest=-1)
+    value, interval, _ = mean_of_classes(values, draws, lowest=-1)
     assert interval.low <= 0.6 <= interval.high
     assert interval.high - interval.low < 0.03
     assert interval.low <= value <= interval.high

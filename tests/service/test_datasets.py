@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import socket
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from jobs.store import Store
 from service.keys import KeyStore
 from service.problems import TYPE_PREFIX
 from tests.models.conftest import CLASSES
-from tests.service.conftest import RunningServer, StartServer
+from tests.service.conftest import RunningServer, StartServer, wait_for
 from tests.service.material import archive
 
 
@@ -93,6 +94,19 @@ def test_what_cannot_be_used_is_refused(
 def test_nothing_of_a_refused_upload_is_left(http: httpx.Client, server: RunningServer) -> None:
     send(http, b"not an archive" * 1000)
     assert list((server.settings.data_dir / "store" / ".scratch").iterdir()) == []
+
+
+def test_nothing_of_an_interrupted_upload_is_left(server: RunningServer) -> None:
+    scratch = server.settings.data_dir / "store" / ".scratch"
+    with socket.create_connection(("127.0.0.1", server.settings.port)) as connection:
+        connection.sendall(
+            b"POST /v1/datasets HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000000\r\n"
+            b"Content-Type: multipart/form-data; boundary=x\r\n\r\n"
+            b'--x\r\nContent-Disposition: form-data; name="file"; filename="a.zip"\r\n\r\n' + bytes(100_000)
+        )
+        wait_for(lambda: list(scratch.iterdir()), 30)
+    wait_for(lambda: not list(scratch.iterdir()), 30)
+    assert "Traceback" not in server.log.read_text()
 
 
 def test_an_upload_is_not_held_in_memory(http: httpx.Client, server: RunningServer) -> None:

@@ -11,7 +11,7 @@ from torch import Tensor
 from jobs.settings import Settings
 from models.backbone import Backbone, Features
 from models.bank import Bank
-from service.engine import BACKBONES_KEPT, Engine, PictureTask
+from service.engine import Engine, PictureTask
 from service.options import MaskOptions, read_options
 from tests.service.conftest import encoded, picture
 
@@ -108,4 +108,7 @@ def test_networks_are_loaded_once_and_only_so_many_kept(
     for name in ("tiny", "other", "tiny", tiny_bank.digest):
         engine.load(name)
     assert loaded == ["tiny", "other"]
-    assert len(engine._backbones) <= BACKBONES_KEPT
+    assert engine.loaded == ["other", "tiny"]
+    monkeypatch.setattr("service.engine.BANKS_KEPT", 1)
+    engine.load("other")
+    assert engine.loaded == ["other"]

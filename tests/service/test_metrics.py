@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import httpx
 import pytest
@@ -13,7 +14,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from jobs.queue import JobQueue
 from jobs.records import JobRecord, JobState
 from jobs.settings import Settings
-from service.job_metrics import job_registry
+from service.job_metrics import JobCollector
 from tests.service.conftest import RunningServer, StartServer, encoded, picture
 
 
@@ -47,6 +48,25 @@ def test_api_and_worker_count_into_one_whole(counted: RunningServer) -> None:
     assert counted.metric('cuecheck_predict_seconds_count{stage="decode"}') == batches
     assert counted.metric("cuecheck_requests_in_flight") == 1, "the scrape itself"
     assert counted.metric("cuecheck_pictures_waiting") == 0
+    assert counted.metric('cuecheck_model_workers{device="cpu",precision="fp32",provider="torch-cpu"}') == 1
+
+
+def test_a_fault_of_ours_is_a_500_with_an_id_and_without_the_inside(counted: RunningServer, banks_dir: Path) -> None:
+    shown = banks_dir / "other" / "exemplars" / "ant-0.jpg"
+    path = "/v1/banks/other/classes/ant/features/0/exemplars/0"
+    assert httpx.get(counted.url + path).status_code == 200
+    hidden = shown.rename(shown.with_suffix(".hidden"))
+    try:
+        response = httpx.get(counted.url + path)
+    finally:
+        hidden.rename(shown)
+    assert response.status_code == 500
+    assert response.json()["type"] == "urn:cuecheck:problem:internal"
+    assert response.json()["instance"] == response.headers["X-Request-Id"]
+    assert str(banks_dir) not in response.text
+    assert response.headers["X-Request-Id"] in counted.log.read_text()
+    route = "/v1/banks/{bank}/classes/{class_key}/features/{feature}/exemplars/{number}"
+    assert counted.metric(f'cuecheck_requests_total{{method="GET",route="{route}",status="500"}}') == 1
 
 
 def test_the_page_is_what_prometheus_parses(http: httpx.Client) -> None:
@@ -68,7 +88,7 @@ def test_what_redis_knows_of_the_jobs_is_told(settings: Settings) -> None:
     ledger.count(pictures_audited=500, shards=2, shard_seconds=4.5, **{"pictures_skipped:truncated": 3})
     found = {
         (sample.name, *sample.labels.values()): sample.value
-        for family in job_registry(queue).collect()
+        for family in JobCollector(queue).collect()
         for sample in family.samples
     }
     try:
