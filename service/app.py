@@ -13,6 +13,7 @@ from litserve import LitServer
 from litserve.loops.base import _SENTINEL_VALUE
 from starlette.middleware import Middleware
 
+from jobs.errors import Invalid, JobsError
 from jobs.queue import JobQueue
 from jobs.settings import Settings
 from jobs.store import Store
@@ -26,7 +27,7 @@ from service.inference import API_PATH, MaskAPI
 from service.keys import KeyStore
 from service.limits import BodyLimit, Connection, spool_large_parts
 from service.metrics import Observer, share_metrics
-from service.problems import install
+from service.problems import Problem, install
 from service.routes import audits, banks, capabilities, classifiers, datasets, health, jobs, keys, masks, pages
 from service.submission import Submission
 from service.tickets import Tickets
@@ -73,6 +74,13 @@ class Server(LitServer):
         if self._shutdown_event is not None:
             self._shutdown_event.set()
 
+    def verify_worker_status(self) -> None:
+        """Wait for the worker; raises `JobsError` if it ended instead."""
+        try:
+            super().verify_worker_status()
+        except RuntimeError as error:
+            raise JobsError("The model worker could not start; the lines above say why.") from error
+
     def _init_manager(self, num_api_servers: int) -> SyncManager:
         manager: SyncManager = super()._init_manager(num_api_servers)
         if self.stop_asked:
@@ -104,7 +112,7 @@ def build_server(settings: Settings, folder: Path) -> Server:
             workers' statuses, the metrics. Worthless when the server has ended.
 
     Raises:
-        ModelsError, Problem: the default bank is missing or damaged.
+        Invalid: there is no such default bank. ModelsError: it is damaged.
     """
     (folder / "metrics").mkdir()
     share_metrics(folder / "metrics")
@@ -125,7 +133,10 @@ def build_server(settings: Settings, folder: Path) -> Server:
     state.store = store
     state.keys = KeyStore(store)
     state.banks = Banks(settings.banks_dir, settings.default_bank)
-    state.banks.get(settings.default_bank)
+    try:
+        state.banks.get(settings.default_bank)
+    except Problem as problem:
+        raise Invalid(problem.detail, field="default_bank", remedy=problem.remedy) from problem
     state.queue = JobQueue(settings)
     state.idempotency = Idempotency(state.queue.ledger)
     state.redis = redis.Redis.from_url(

@@ -27,7 +27,7 @@ SEED = 7
 DEFAULT_CLASSIFIERS = {PLANTED: "planted-5", "cifar10": "cifar10-classifier"}
 SHOWN = 6
 """Pictures whose masks are shown, each of another class."""
-MOST_PICTURES = 2000
+MOST_PICTURES = 10_000
 """Pictures audited of a larger data set; `cuecheck audit` takes all."""
 
 

@@ -12,6 +12,7 @@ from types import FrameType
 
 import structlog
 
+from jobs.errors import Invalid
 from jobs.logs import configure_logs
 from jobs.settings import Settings
 from service.app import Server, build_server
@@ -30,12 +31,14 @@ def serve(settings: Settings) -> None:
     Call it once, from the main thread of a process made for it.
 
     Raises:
-        ValueError: the host is none that LitServe (0.2.19) binds.
-        ModelsError, Problem: the default bank cannot be used.
-        RuntimeError: the model worker could not start; the log says why.
+        Invalid: the host is none that LitServe (0.2.19) binds, or there is no such default bank.
+        ModelsError: the default bank is damaged.
+        JobsError: the model worker could not start; the log says why.
     """
     if settings.host not in BINDABLE:
-        raise ValueError(f"host must be one of {', '.join(BINDABLE)}, not {settings.host!r}")
+        raise Invalid(
+            f"The service cannot be bound to {settings.host!r}.", field="host", remedy=f"Use {', '.join(BINDABLE)}."
+        )
     configure_logs(settings)
     with tempfile.TemporaryDirectory(prefix="cuecheck-serve-") as folder:
         server = build_server(settings, Path(folder))

@@ -14,7 +14,6 @@ from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 
-import structlog
 from litserve import LitAPI, LitServer
 from litserve.server import RegularRequestHandler
 from litserve.utils import LitAPIStatus, ResponseBufferItem
@@ -26,8 +25,6 @@ from service.inference import QueuedPicture
 from service.metrics import metrics
 from service.problems import Problem
 from service.tickets import Ticket, Tickets
-
-log = structlog.get_logger(__name__)
 
 LOOK_SECONDS = 0.5
 """How often a waiting request looks whether the worker is still alive."""
@@ -69,10 +66,10 @@ class Submission(RegularRequestHandler):
             Problem: there is no room for them now. ClientGone: the client hung up.
         """
         tickets = self.tickets.admit(len(tasks))
-        self._count_waiting()
         waits = [_Wait(str(uuid.uuid4()), ticket, ResponseBufferItem(asyncio.Event())) for ticket in tickets]
-        self.server.response_buffer.update({wait.uid: wait.entry for wait in waits})
         try:
+            self._count_waiting()
+            self.server.response_buffer.update({wait.uid: wait.entry for wait in waits})
             deadline = time.monotonic() + self.deadline_seconds
             if sum(len(task.content) for task in tasks) <= SMALL_BYTES:
                 self._put(tasks, waits, deadline)

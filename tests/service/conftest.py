@@ -32,7 +32,6 @@ from tests.models.conftest import ARGUMENTS, CLASSES, manifest
 
 START_SECONDS = 300.0
 STOP_SECONDS = 120.0
-RUN = "from jobs.settings import Settings; from service.lifecycle import serve; serve(Settings())"
 
 
 @dataclass
@@ -205,7 +204,7 @@ def start_server(banks_dir: Path, redis_url: str, tmp_path_factory: pytest.TempP
             (folder / "tmp").mkdir()
             with log.open("wb") as output:
                 process = subprocess.Popen(
-                    [sys.executable, "-c", RUN],
+                    [sys.executable, "-m", "service.cli", "serve"],
                     cwd=ROOT,
                     env={**inherited, **settings.environment(), "OMP_NUM_THREADS": "1", "TMPDIR": str(folder / "tmp")},
                     stdout=output,

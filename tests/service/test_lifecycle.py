@@ -94,6 +94,7 @@ def test_a_device_that_is_not_there_ends_it_with_the_reason(start_server: StartS
     server = start_server(wait=False, device="cuda")
     assert server.process.wait(STOP_SECONDS) != 0
     assert "torch finds no CUDA device" in server.log.read_text()
+    assert "could not start" in server.log.read_text()
     wait_for(lambda: not session(server), 10)
 
 
