@@ -28,9 +28,18 @@ WORST = 3
 CONDITIONS = ("clean", "outside_core", "control", "tested")
 """The axes of a pattern, each 0 (wrong) or 1 (right); a condition that a key does not have counts as wrong."""
 
-QUANTITIES = ("energy", "control_energy", "overlap", "evidence", "squared_evidence")
-"""Summed per key: ||x' - x||_2 of the tested variant and of its control, the share of the mask both cover, and the
-evidence lost: log-odds of the class under the control less those under the tested mask, and its square."""
+QUANTITIES = (
+    "energy",
+    "control_energy",
+    "overlap",
+    "evidence",
+    "squared_evidence",
+    "log_odds",
+    "squared_log_odds",
+)
+"""Summed per key: ||x' - x||_2 of the tested variant and of its control; the share of the mask both cover; the evidence
+lost, which is the log-odds of the class under the control less those under the tested mask, and its square; and the
+log-odds of the clean pictures, and their square."""
 
 
 LISTED = 100
@@ -116,8 +125,11 @@ class Counts:
     def mean(self, keys: Sequence[int], quantity: str) -> float:
         """Mean of one of `QUANTITIES` over the pictures of some keys together; NaN where there are none."""
         n = self.pictures(keys)
-        total = self._sums[np.array(keys, dtype=np.int64), QUANTITIES.index(quantity)].sum()
-        return float(total / n) if n else float("nan")
+        return self.total(keys, quantity) / n if n else float("nan")
+
+    def total(self, keys: Sequence[int], quantity: str) -> float:
+        """Sum of one of `QUANTITIES` over the pictures of some keys together."""
+        return float(self._sums[np.array(keys, dtype=np.int64), QUANTITIES.index(quantity)].sum())
 
     def pictures(self, keys: Sequence[int]) -> int:
         """Pictures of some keys together."""
@@ -153,7 +165,7 @@ class Counts:
         clean = columns.where(rows.CLEAN)
         sample, order = np.unique(clean.row, return_index=True)
         clean = clean.at(order)
-        self._accumulate(clean.class_index, clean.correct * 8, clean, clean)
+        self._accumulate(clean.class_index, clean.correct * 8, clean, clean, clean)
 
         for name, control_name, offset in (
             (rows.SPURIOUS, rows.SPURIOUS_CONTROL, self._classes),
@@ -164,12 +176,12 @@ class Counts:
             pattern = own.correct * 8 + control.correct * 2 + tested.correct
             if name == rows.CORE:
                 pattern += columns.where(rows.OUTSIDE_CORE).correct * 4
-            self._accumulate(offset + tested.class_index, pattern, tested, control)
+            self._accumulate(offset + tested.class_index, pattern, own, tested, control)
 
         tested, control = columns.where(rows.FEATURE), columns.where(rows.FEATURE_CONTROL)
         own = clean.at(np.searchsorted(sample, tested.row))
         keys = self._keys(self._code(tested.class_index, tested.feature))
-        self._accumulate(keys, own.correct * 8 + control.correct * 2 + tested.correct, tested, control)
+        self._accumulate(keys, own.correct * 8 + control.correct * 2 + tested.correct, own, tested, control)
         self._remember_worst(own, tested, control)
 
     def _code(self, class_index: Any, feature_index: Any) -> Any:
@@ -179,11 +191,12 @@ class Counts:
     def _keys(self, codes: Ints) -> Ints:
         return 3 * self._classes + np.searchsorted(self._codes, codes)
 
-    def _accumulate(self, keys: Ints, patterns: Ints, tested: _Columns, control: _Columns) -> None:
+    def _accumulate(self, keys: Ints, patterns: Ints, clean: _Columns, tested: _Columns, control: _Columns) -> None:
         total = len(self._patterns)
         self._patterns += np.bincount(keys * 16 + patterns, minlength=total * 16).reshape(total, 16)
         evidence = control.log_odds - tested.log_odds
-        quantities = (tested.energy, control.energy, tested.overlap, evidence, evidence**2)
+        sure = clean.log_odds
+        quantities = (tested.energy, control.energy, tested.overlap, evidence, evidence**2, sure, sure**2)
         for index, values in enumerate(quantities):
             self._sums[:, index] += np.bincount(keys, weights=values, minlength=total)
 

@@ -41,7 +41,10 @@ class ClassFindings(Model):
     name: str
     index: int = Field(description="Class index in the bank.")
     verdict: Verdict
-    reliance: Figure = Field(description="Spurious evidence less core evidence, in nats; above 0 the cue outweighs.")
+    reliance: Figure = Field(
+        description="Log-odds of clean pictures that clearly show spurious features less those of the others, in nats."
+    )
+    evidence_balance: Figure = Field(description="Spurious evidence less core evidence, in nats.")
     reading: str = Field(description="The verdict as one sentence.")
     p_value: float | None = Field(description="One-sided, of the stronger of the two tests, for both together.")
     adjusted_p_value: float | None = Field(description="The same after Benjamini-Hochberg over the classes tested.")
@@ -71,7 +74,11 @@ class Means(Model):
 class Overall(Model):
     """Figures over all audited classes."""
 
-    reliance: Means = Field(description="Spurious evidence less core evidence, in nats: the headline.")
+    reliance: Means = Field(
+        description="Log-odds of clean pictures that clearly show spurious features less those of the others, in nats: "
+        "the headline."
+    )
+    evidence_balance: Means = Field(description="Spurious evidence less core evidence, in nats.")
     clean_accuracy: Means
     core_accuracy: Means
     spurious_drop: Means

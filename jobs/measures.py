@@ -169,14 +169,48 @@ FEATURE_MEASURES = (
 )
 
 
-def reliance(spurious: Estimate, core: Estimate, subject: str) -> Figure:
-    """The headline: evidence lost to noise on the spurious features less that lost to noise on the core features.
-
-    Of the measures tried on classifiers of known reliance it is the one that orders them (`docs/audit.md`).
-    """
+def evidence_balance(spurious: Estimate, core: Estimate, subject: str) -> Figure:
+    """Evidence lost to noise on the spurious features less that lost to noise on the core features."""
     return less(spurious, core).figure(
         "Noise on the spurious features takes",
         f"of evidence more than noise on the core features, each beyond the same noise elsewhere, "
         f"on the pictures {subject}",
+        nats,
+    )
+
+
+def with_cues(counts: Counts, class_indices: Sequence[int], generator: np.random.Generator) -> Estimate:
+    """Clean log-odds on the pictures of some classes that clearly show spurious features of their class."""
+    keys = [counts.spurious(c) for c in class_indices]
+    mean, square = counts.mean(keys, "log_odds"), counts.mean(keys, "squared_log_odds")
+    return evidence(mean, square, counts.pictures(keys), generator)
+
+
+def without_cues(counts: Counts, class_indices: Sequence[int], generator: np.random.Generator) -> Estimate:
+    """Clean log-odds on all other pictures of some classes."""
+    shown, all_of = [counts.spurious(c) for c in class_indices], [counts.whole(c) for c in class_indices]
+    n = counts.pictures(all_of) - counts.pictures(shown)
+    if n == 0:
+        return evidence(0.0, 0.0, 0, generator)
+    mean, square = (
+        (counts.total(all_of, quantity) - counts.total(shown, quantity)) / n
+        for quantity in ("log_odds", "squared_log_odds")
+    )
+    return evidence(mean, square, n, generator)
+
+
+def reliance(gap: Estimate, subject: str) -> Figure:
+    """The headline: how much surer the classifier is where the spurious features of the class show clearly.
+
+    A natural-image figure in the manner of the spurious gap (Spuriosity Rankings, NeurIPS 2023), in log-odds. Of the
+    measures tried it is the one that orders classifiers of known reliance (`docs/audit.md`).
+
+    Args:
+        gap: `with_cues` less `without_cues`.
+        subject: what the pictures are of.
+    """
+    return gap.figure(
+        "Where a picture clearly shows spurious features of its class, the classifier is surer of the class by",
+        f"than on the other pictures {subject}",
         nats,
     )

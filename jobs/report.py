@@ -37,14 +37,17 @@ METHOD = (
     "RCS, relative core sensitivity, compares noise outside the core features with noise on them: 1 means that only "
     "the core matters, −1 that only the rest does (CoRM, arXiv 2203.15566).",
     "Evidence is the log-odds the classifier gives to the class, in nats; it still moves where accuracy is perfect. "
-    "Reliance, the headline, is the evidence that noise on the spurious features takes less that noise on the core "
-    "features takes, each beyond its control: above 0, the spurious features outweigh the core.",
+    "Reliance, the headline, is the evidence on clean pictures that clearly show spurious features of their class "
+    "less that on the other pictures of the class. It compares classifiers; as it is observed and not caused, it flags "
+    "nothing by itself.",
     "A class is flagged where the control is right more often than the tested spurious mask on the same pictures "
-    "(McNemar's exact test), or where reliance lies above 0 (normal test); one-sided at "
+    "(McNemar's exact test), or where noise on the spurious features takes evidence beyond its control, and more than "
+    "noise on the core features does (normal tests, and only where the control could get away); one-sided at "
     f"{100 * ERROR_RATE:g} % after correction for two tests (Bonferroni) and over the classes (Benjamini and "
-    "Hochberg), and only if the 95 % interval of that difference lies above 0.",
-    f"Intervals are 95 %: Wilson's for accuracies, the normal one for evidence, a smoothed bootstrap of paired outcomes "
-    f"({DRAWS:,} draws, within classes for means over classes) for the rest. Figures on fewer than {MINIMUM_PICTURES} pictures are withheld.",
+    "Hochberg), and only if the 95 % intervals of these differences lie above 0.",
+    "Intervals are 95 %: Wilson's for accuracies, the normal one for evidence, a smoothed bootstrap of paired outcomes "
+    f"({DRAWS:,} draws, within classes for means over classes) for the rest. Figures on fewer than {MINIMUM_PICTURES} "
+    "pictures are withheld.",
 )
 
 RESERVATIONS = (

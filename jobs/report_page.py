@@ -72,7 +72,9 @@ def render_html(report: Report, exhibits: Sequence[Exhibit]) -> str:
     }
     ordered = sorted(report.findings.classes, key=_worst_first)
     compared = [
-        figure for own in ordered[:MOST_ROWS] for figure in (own.spurious_evidence, own.core_evidence, own.reliance)
+        figure
+        for own in ordered[:MOST_ROWS]
+        for figure in (own.spurious_evidence, own.core_evidence, own.evidence_balance)
     ]
     context: dict[str, Any] = {
         "report": report,

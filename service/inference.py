@@ -124,6 +124,7 @@ class MaskAPI(LitAPI):
             banks=self.engine.loaded,
         )
         self.heart = Heart(status_file(self.folder, os.environ["LITSERVE_WORKER_ID"]), status)
+        self.tickets.serve()
 
     def begin(self, picture: QueuedPicture) -> None:
         """Note that this worker has the picture, should it die over it."""

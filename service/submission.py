@@ -39,6 +39,7 @@ class ClientGone(Exception):
 @dataclass(frozen=True)
 class _Wait:
     uid: str
+    task: PictureTask
     ticket: Ticket
     entry: ResponseBufferItem
 
@@ -66,16 +67,17 @@ class Submission(RegularRequestHandler):
             Problem: there is no room for them now. ClientGone: the client hung up.
         """
         tickets = self.tickets.admit(len(tasks))
-        waits = [_Wait(str(uuid.uuid4()), ticket, ResponseBufferItem(asyncio.Event())) for ticket in tickets]
+        waits = [
+            _Wait(str(uuid.uuid4()), task, ticket, ResponseBufferItem(asyncio.Event()))
+            for task, ticket in zip(tasks, tickets, strict=True)
+        ]
         try:
             self._count_waiting()
             self.server.response_buffer.update({wait.uid: wait.entry for wait in waits})
             deadline = time.monotonic() + self.deadline_seconds
-            if sum(len(task.content) for task in tasks) <= SMALL_BYTES:
-                self._put(tasks, waits, deadline)
-            else:
-                await asyncio.to_thread(self._put, tasks, waits, deadline)
-            await self._wait(waits, request, deadline)
+            worker = self.tickets.worker
+            await self._put(waits, deadline)
+            await self._wait(waits, worker, request, deadline)
             return [_answer(wait, self.tickets) for wait in waits]
         finally:
             for wait in waits:
@@ -83,17 +85,23 @@ class Submission(RegularRequestHandler):
                 self.tickets.release(wait.ticket)
             self._count_waiting()
 
-    def _put(self, tasks: Sequence[PictureTask], waits: Sequence[_Wait], deadline: float) -> None:
+    async def _put(self, waits: Sequence[_Wait], deadline: float) -> None:
         """Each put crosses two sockets with the picture's bytes, so large ones must not hold up the event loop."""
         queue = self.server._get_request_queue(self.lit_api.api_path)
         consumer = self.server.app.response_queue_id
-        for position, (task, wait) in enumerate(zip(tasks, waits, strict=True)):
-            now = time.monotonic()
-            picture = QueuedPicture(task, wait.ticket, now, deadline, following=len(tasks) - position - 1)
-            queue.put((consumer, wait.uid, now, picture))
 
-    async def _wait(self, waits: Sequence[_Wait], request: Request, deadline: float) -> None:
-        """Until all are answered or lost, or the deadline has passed.
+        def put() -> None:
+            for following, wait in zip(reversed(range(len(waits))), waits, strict=True):
+                now = time.monotonic()
+                queue.put((consumer, wait.uid, now, QueuedPicture(wait.task, wait.ticket, now, deadline, following)))
+
+        if sum(len(wait.task.content) for wait in waits) <= SMALL_BYTES:
+            put()
+        else:
+            await asyncio.to_thread(put)
+
+    async def _wait(self, waits: Sequence[_Wait], worker: int, request: Request, deadline: float) -> None:
+        """Until all are answered or lost, or the deadline has passed; `worker` served when they were put.
 
         Raises:
             ClientGone: before that, the client hung up.
@@ -112,6 +120,11 @@ class Submission(RegularRequestHandler):
                 for wait in waits:
                     if self.tickets.lost(wait.ticket):
                         wait.entry.event.set()
+                if worker != self.tickets.worker:
+                    # A picture that the old worker had just asked for is gone from the queue without being begun.
+                    # Those still in the queue are put twice by this, which does no harm.
+                    worker = self.tickets.worker
+                    await self._put([wait for wait in waits if not self.tickets.begun(wait.ticket)], deadline)
         finally:
             for task in (answered, hung_up):
                 task.cancel()

@@ -34,13 +34,13 @@ class Ticket:
 class Tickets:
     """The table, opened by every process that takes part.
 
-    `admit` and `release` are for the one API process, `wanted` and `begin` for workers.
+    `serve`, `wanted` and `begin` are for the worker, the rest for the one API process.
     """
 
     def __init__(self, path: Path) -> None:
         with path.open("r+b") as file:
             self._words = memoryview(mmap.mmap(file.fileno(), 0)).cast("Q")
-        self.capacity = len(self._words) * 8 // ROW
+        self.capacity = len(self._words) * 8 // ROW - 1  # the last row names the worker that serves now
         self._free = deque(range(self.capacity))
         self._numbers = itertools.count(1)
         self._released: deque[float] = deque(maxlen=RATE_SAMPLE)
@@ -48,7 +48,7 @@ class Tickets:
     @staticmethod
     def create(path: Path, capacity: int) -> None:
         """Write an empty table for at most `capacity` pictures at a time."""
-        path.write_bytes(bytes(ROW * capacity))
+        path.write_bytes(bytes(ROW * (capacity + 1)))
 
     @property
     def held(self) -> int:
@@ -87,6 +87,15 @@ class Tickets:
         self._free.append(ticket.row)
         self._released.append(time.monotonic())
 
+    @property
+    def worker(self) -> int:
+        """Process id of the worker that serves now, or served last; 0 before the first one."""
+        return self._words[2 * self.capacity + 1]
+
+    def begun(self, ticket: Ticket) -> bool:
+        """Whether a worker has taken the picture out of the queue."""
+        return self._words[2 * ticket.row + 1] != 0
+
     def lost(self, ticket: Ticket) -> bool:
         """Whether a worker began with the picture and is no longer there."""
         process = self._words[2 * ticket.row + 1]
@@ -97,6 +106,10 @@ class Tickets:
         except ProcessLookupError:
             return True
         return False
+
+    def serve(self) -> None:
+        """Note that this process is the worker from now on."""
+        self._words[2 * self.capacity + 1] = os.getpid()
 
     def wanted(self, ticket: Ticket) -> bool:
         """Whether somebody still waits for the picture."""

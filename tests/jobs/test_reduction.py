@@ -85,7 +85,7 @@ def test_figures_are_those_of_the_rows() -> None:
     assert hen.rcs.value == pytest.approx(float(rcs(accuracy(rows.OUTSIDE_CORE), accuracy(rows.CORE))))
     # log-odds are 2 where right and -2 where wrong, so evidence is four times the difference in accuracy
     assert hen.spurious_evidence.value == pytest.approx(4 * hen.spurious_control_difference.value)
-    assert hen.reliance.value == pytest.approx(hen.spurious_evidence.value - hen.core_evidence.value)
+    assert hen.evidence_balance.value == pytest.approx(hen.spurious_evidence.value - hen.core_evidence.value)
     green = hen.features[1]
     assert green.sensitivity.value == pytest.approx(accuracy(rows.CLEAN) - accuracy(rows.FEATURE, 1))
     assert green.control_difference.value == pytest.approx(
@@ -126,12 +126,12 @@ def test_a_cue_reliant_classifier_is_flagged_and_an_object_reliant_one_is_not() 
     assert reliant.verdict == "relies"
     assert reliant.spurious_control_difference.value == 1
     assert reliant.rcs.value == -1
-    assert reliant.reliance.low > 0
+    assert reliant.evidence_balance.low > 0
     assert sound.verdict == "not_shown"
     assert sound.spurious_control_difference.value == 0
     assert sound.core_control_difference.value == 1
     assert sound.rcs.value == 1
-    assert sound.reliance.high < 0
+    assert sound.evidence_balance.high < 0
     assert owl.verdict == "no_spurious_features"
 
 
@@ -152,6 +152,23 @@ def test_evidence_flags_a_class_whose_accuracy_is_perfect() -> None:
     assert verdict(spurious=1.0, core=0.2) == "relies"
     assert verdict(spurious=0.5, core=1.0) == "not_shown"
     assert verdict(spurious=0.0, core=0.0) == "not_shown"
+
+
+def test_reliance_is_how_much_surer_it_is_where_the_cue_shows() -> None:
+    """Half the hens have the cue; the classifier that looks for it is surer there, by the log-odds of the rows."""
+    found = {}
+    for colour in (world.GREEN, world.RED):
+        subjects = world.subjects(world.looking_at(colour), BANK)
+        items = world.samples(60, 0, cue=lambda i: i % 2 == 0)
+        table = audit_shard(items, subjects, world.REQUEST, 10**6, lambda done: None)
+        (hen,) = find(Counts.of(BANK, [table]), BANK, 0).classes
+        clean = {r["row"]: r["log_odds"] for r in table.to_pylist() if r["variant"] == rows.CLEAN}
+        shown, others = ([value for row, value in clean.items() if row % 2 == rest] for rest in (0, 1))
+        assert hen.reliance.value == pytest.approx(np.mean(shown) - np.mean(others))
+        assert hen.reliance.n == 30
+        found[colour] = hen.reliance.value
+    assert found[world.GREEN] > 5
+    assert found[world.RED] == pytest.approx(0, abs=1e-6)
 
 
 def test_no_class_is_flagged_by_chance_among_many_tests() -> None:

@@ -47,7 +47,7 @@ def test_a_mask_carried_back_covers_what_the_network_saw(height: int, width: int
 
 
 def test_a_second_resize_and_crop_would_be_noticed() -> None:
-    """The released evaluation's zoom (1.143 about the centre) would fail the alignment test above (IoU .55 for a 48-pixel square at (56, 56))."""
+    """The released evaluation's zoom, 1.143 about the centre: IoU .55 for a 48-pixel square at (56, 56)."""
     drawn = blob(224, 224, 32, 32, 48)
     zoomed = functional.interpolate(torch.from_numpy(drawn[None, ..., 0]).float()[None], size=256)[..., 16:240, 16:240]
     truth = torch.from_numpy(drawn[..., 0] > 0)

@@ -38,7 +38,7 @@ def refuses_connections(server: RunningServer) -> bool:
 @pytest.fixture(scope="module")
 def rough(start_server: StartServer) -> RunningServer:
     """A service whose worker the tests here stop and kill."""
-    return start_server()
+    return start_server(deadline_seconds=120)
 
 
 def to_main_process(server: RunningServer) -> None:
@@ -114,21 +114,22 @@ def begun_by(server: RunningServer) -> set[int]:
 
 def test_a_worker_killed_at_work_fails_its_pictures_at_once_and_is_replaced(rough: RunningServer) -> None:
     worker = rough.worker()
-    pictures = large_pictures(2)
+    large, other = large_pictures(2)
     with ThreadPoolExecutor() as clients:
-        answer = clients.submit(rough.ask, *pictures)
-        wait_for(lambda: worker.pid in begun_by(rough), 30)
+        begun = clients.submit(rough.ask, large)
+        wait_for(lambda: worker.pid in begun_by(rough), 60)
+        waiting = [clients.submit(rough.ask, other) for _ in range(3)]
         worker.kill()
-        response = answer.result()
+        response = begun.result()
+        assert httpx.get(f"{rough.url}/readyz").status_code == 503
+        assert httpx.get(f"{rough.url}/livez").status_code == 200
+        assert [one.result().status_code for one in waiting] == [200] * 3, "those still waiting are answered"
     assert response.status_code == 503
     assert response.json()["type"] == "urn:cuecheck:problem:worker-lost"
     assert int(response.headers["Retry-After"]) > 0
     assert response.elapsed.total_seconds() < rough.settings.deadline_seconds
-    assert httpx.get(f"{rough.url}/readyz").status_code == 503
-    assert httpx.get(f"{rough.url}/livez").status_code == 200
     wait_for(rough.is_ready, 120)
     assert rough.worker().pid != worker.pid
-    assert rough.ask(encoded(picture())).status_code == 200
 
 
 def test_a_client_that_hangs_up_costs_nothing_more(rough: RunningServer) -> None:
