@@ -28,7 +28,7 @@ from models.corruptions import CORRUPTIONS, draws_of_sample
 from models.geometry import Preprocessing
 from models.masks import Selection
 
-MOST_FEATURES = 6
+MOST_FEATURES, MOST_OF_ONE_CLASS = 6, 2
 SMALLEST_SIDE, LARGEST_SIDE = 192, 288
 OUTLINE = (255, 122, 0)
 
@@ -77,15 +77,7 @@ def exhibits(
     Those of flagged classes come first; features whose interval does not lie above 0 are not shown. These few pictures
     are read again and their masks computed again as in the audit.
     """
-    chosen = sorted(
-        (
-            (own, feature)
-            for own in classes
-            for feature in own.features
-            if (feature.evidence.low or 0) > 0 and worst.get((own.index, feature.feature))
-        ),
-        key=lambda pair: (pair[0].verdict != "relies", -(pair[1].evidence.value or 0)),
-    )[:MOST_FEATURES]
+    chosen = _strongest(classes, worst)
     class_of = {e.row: own.index for own, feature in chosen for e in worst[own.index, feature.feature]}
     views = {
         sample.row: view_of(
@@ -108,6 +100,22 @@ def exhibits(
         ]
         found.append(Exhibit(own.name, feature, tuple(example for example in shown if example is not None)))
     return [exhibit for exhibit in found if exhibit.examples]
+
+
+def _strongest(
+    classes: Sequence[ClassFindings], worst: Mapping[tuple[int, int], Sequence[Worst]]
+) -> list[tuple[ClassFindings, FeatureFindings]]:
+    """At most `MOST_FEATURES`, and `MOST_OF_ONE_CLASS` of each class, flagged classes first."""
+    found = [
+        (own, feature)
+        for own in classes
+        for feature in sorted(
+            (f for f in own.features if (f.evidence.low or 0) > 0 and worst.get((own.index, f.feature))),
+            key=lambda f: -(f.evidence.value or 0),
+        )[:MOST_OF_ONE_CLASS]
+    ]
+    found.sort(key=lambda pair: (pair[0].verdict != "relies", -(pair[1].evidence.value or 0)))
+    return found[:MOST_FEATURES]
 
 
 @torch.inference_mode()

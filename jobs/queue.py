@@ -29,6 +29,9 @@ from jobs.version import code_version
 PLAN, REDUCE, SHARD = "plan", "reduce", "shard-"
 ENQUEUED_AT_ONCE = 1000
 FAILURE_SECONDS = 24 * 3600  # how long RQ keeps what it knows of a failed task
+# The same for one that ended well. With 0 RQ 3.0.0 deletes the task at once, and raises "Execution ... not found" where
+# an earlier start of it died with its worker.
+RESULT_SECONDS = 60
 ID_DIGITS = 32
 UNFINISHED = (JobState.QUEUED, JobState.RUNNING)
 
@@ -270,7 +273,7 @@ class JobQueue:
             job_id=f"{job}-{task}-{uuid4().hex[:8]}",
             description=f"{task} of audit {job}",
             timeout=self.settings.shard_timeout_seconds,
-            result_ttl=0,
+            result_ttl=RESULT_SECONDS,
             failure_ttl=FAILURE_SECONDS,
             retry=rq.Retry(max=self.settings.max_attempts - 1) if self.settings.max_attempts > 1 else None,
         )

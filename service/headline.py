@@ -26,7 +26,7 @@ def print_headline(report: Report) -> None:
     overall = report.findings.overall
     figures = table("over all classes", "mean", "95 % interval", "pictures")
     for name, figure in {
-        "reliance, nats (above 0 spurious features outweigh core ones)": report.headline,
+        "reliance, nats (surer where spurious features show clearly)": report.headline,
         "clean accuracy": overall.clean_accuracy.class_mean,
         "core accuracy (noise on spurious features)": overall.core_accuracy.class_mean,
         "spurious accuracy (noise on core features)": overall.spurious_accuracy.class_mean,

@@ -8,7 +8,7 @@ from contextlib import ExitStack
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from tests.e2e.commands import http, settings, start
 from tests.service.conftest import RunningServer, banks_dir, redis_url, server, start_server, worker
@@ -24,6 +24,8 @@ FLAGS = (
     "--disable-component-update",
     "--disable-sync",
 )
+
+expect.set_options(timeout=30_000)  # what is waited for comes within one second on an idle machine
 
 OpenPage = Callable[..., Page]
 
@@ -42,17 +44,29 @@ def browser() -> Iterator[Browser]:
 
 @pytest.fixture
 def open_page(browser: Browser, server: RunningServer) -> Iterator[OpenPage]:
-    """Opens pages of the shared service, or of the one at `base`; none may end with an error in its scripts."""
-    errors: list[str] = []
+    """Opens pages of the shared service, or of the one at `base`.
+
+    The test fails if a script of theirs throws, breaks the content security policy, opens a dialog (as injected ones
+    would) or asks another host for anything.
+    """
+    complaints: list[str] = []
+
+    def watch(page: Page, base: str) -> None:
+        own = (base, "blob:", "about:")
+        page.on("pageerror", lambda error: complaints.append(f"{page.url}: {error}"))
+        page.on("dialog", lambda dialog: complaints.append(f"a script opened a dialog: {dialog.message}"))
+        page.on("console", lambda line: complaints.append(line.text) if "Security Policy" in line.text else None)
+        page.on("request", lambda sent: None if sent.url.startswith(own) else complaints.append(sent.url))
+
     with ExitStack() as opened:
 
         def run(path: str, base: str = server.url, **options: Any) -> Page:
             context = browser.new_context(base_url=base, **options)
             opened.callback(context.close)
             page = context.new_page()
-            page.on("pageerror", lambda error: errors.append(str(error)))
+            watch(page, base)
             page.goto(path)
             return page
 
         yield run
-    assert errors == []
+    assert complaints == []
