@@ -3,42 +3,24 @@
 from __future__ import annotations
 
 import io
-import struct
-import zlib
 from collections.abc import Mapping
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from PIL import Image
 from pycocotools import mask as coco
 from torch import Tensor
 
 ZERO = 128
 """The grey level that stands for 0 in the PNG of a signed map."""
-_SUB = 1  # PNG filter type: each pixel is stored as its difference from the one on its left
 
 
 def png(levels: NDArray[np.uint8]) -> bytes:
-    """A grey picture as PNG.
-
-    Written here because masks are smooth: with the filter "sub" on every row, zlib's fastest level gives files a
-    quarter smaller than Pillow's (13.0, compress_level=1, all filters tried on every row) in less than half its time.
-
-    Args:
-        levels: uint8 [H, W].
-    """
-    height, width = levels.shape
-    rows = np.empty((height, 1 + width), dtype=np.uint8)
-    rows[:, 0] = _SUB
-    rows[:, 1] = levels[:, 0]
-    np.subtract(levels[:, 1:], levels[:, :-1], out=rows[:, 2:])
-    header = struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0)  # 8 bits, grey, deflate, no interlace
-    body = zlib.compress(rows.data, 1)
-    return b"\x89PNG\r\n\x1a\n" + _chunk(b"IHDR", header) + _chunk(b"IDAT", body) + _chunk(b"IEND", b"")
-
-
-def _chunk(kind: bytes, data: bytes) -> bytes:
-    return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(data, zlib.crc32(kind)))
+    """A grey picture, uint8 [H, W], as PNG; zlib's fastest level, as masks are smooth and shrink well at any."""
+    buffer = io.BytesIO()
+    Image.fromarray(levels).save(buffer, "PNG", compress_level=1)
+    return buffer.getvalue()
 
 
 def soft_levels(masks: Tensor) -> Tensor:

@@ -26,15 +26,6 @@ def test_a_png_holds_exactly_the_levels(levels: np.ndarray) -> None:
         np.testing.assert_array_equal(np.asarray(picture), levels)
 
 
-def test_a_png_of_a_smooth_mask_is_smaller_than_pillows_quick_one() -> None:
-    coarse = torch.rand(1, 1, 7, 7, generator=torch.Generator().manual_seed(0))
-    mask = torch.nn.functional.interpolate(coarse, (224, 224), mode="bilinear")[0, 0]
-    levels = soft_levels(mask.clone()).numpy()
-    rival = io.BytesIO()
-    Image.fromarray(levels).save(rival, "PNG", compress_level=1)
-    assert len(png(levels)) < len(rival.getvalue())
-
-
 def test_soft_levels_are_within_half_a_level() -> None:
     masks = torch.linspace(0, 1, 1001)
     levels = soft_levels(masks.clone())
