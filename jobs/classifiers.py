@@ -54,9 +54,7 @@ def import_classifier(store: Store, path: Path, spec: ClassifierSpec, settings: 
     size = path.stat().st_size
     trial = try_out(path, spec, settings)
     store.write_blob(path)
-    record = ClassifierRecord(
-        id=identifier, spec=spec, blob=digest, bytes=size, trial=trial, created=datetime.now(UTC)
-    )
+    record = ClassifierRecord(id=identifier, spec=spec, blob=digest, bytes=size, trial=trial, created=datetime.now(UTC))
     store.write_bytes(_record(identifier), record.model_dump_json(indent=1).encode())
     return record
 

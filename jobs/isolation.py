@@ -63,9 +63,7 @@ class ClassifierFailed(Invalid):
             "crash" (the process died), "nan" (scores that are no numbers) or "error" (the runtime gave up).
     """
 
-    def __init__(
-        self, reason: Reason, message: str, *, field: str | None = None, remedy: str | None = None
-    ) -> None:
+    def __init__(self, reason: Reason, message: str, *, field: str | None = None, remedy: str | None = None) -> None:
         super().__init__(message, field=field, remedy=remedy)
         self.reason = reason
 
@@ -260,14 +258,10 @@ class IsolatedClassifier:
             remedy="make the network or the batch smaller, or raise CUECHECK_CLASSIFIER_MEMORY_BYTES",
         )
 
-    def _fail(
-        self, reason: Reason, message: str, *, field: str | None = None, remedy: str | None = None
-    ) -> NoReturn:
+    def _fail(self, reason: Reason, message: str, *, field: str | None = None, remedy: str | None = None) -> NoReturn:
         self._stop()
         verdict = "is refused" if reason == "refused" else "failed"
-        self._failure = ClassifierFailed(
-            reason, f"The classifier {verdict}: {message}", field=field, remedy=remedy
-        )
+        self._failure = ClassifierFailed(reason, f"The classifier {verdict}: {message}", field=field, remedy=remedy)
         raise self._failure
 
     def _stop(self) -> int:

@@ -37,6 +37,6 @@ class SharedBatch:
         memory = mmap.mmap(descriptor, 0)
         pixels = MOST_PICTURES * 3 * side * side
         self.pictures = np.frombuffer(memory, np.float32, pixels).reshape(MOST_PICTURES, 3, side, side)
-        self.scores = np.frombuffer(
-            memory, np.float32, MOST_PICTURES * classes, self.pictures.nbytes
-        ).reshape(MOST_PICTURES, classes)
+        self.scores = np.frombuffer(memory, np.float32, MOST_PICTURES * classes, self.pictures.nbytes).reshape(
+            MOST_PICTURES, classes
+        )

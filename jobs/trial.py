@@ -28,13 +28,9 @@ class Trial(BaseModel):
 
     provider: str = Field(description="What really runs the classifier.")
     network_isolated: bool = Field(description="Whether the process could be cut off from the network.")
-    fixed_batch: int | None = Field(
-        description="The only number of pictures the network takes at once, if any."
-    )
+    fixed_batch: int | None = Field(description="The only number of pictures the network takes at once, if any.")
     seconds_to_open: float = Field(description="Start of the process, inspection and opening, seconds.")
-    seconds_per_picture: float = Field(
-        description="In the larger of the two batches, first run included, seconds."
-    )
+    seconds_per_picture: float = Field(description="In the larger of the two batches, first run included, seconds.")
     warnings: list[str] = Field(description="What a reader of figures on this classifier should know.")
 
 
@@ -81,9 +77,7 @@ def _warnings(together: np.ndarray, alone: np.ndarray, fixed_batch: int | None) 
     if (together == together[0]).all():
         found.append("It gives the same scores for every picture: check the weights and the declared preprocessing.")
     if together.min() >= 0 and np.allclose(together.sum(axis=1), 1, atol=1e-3):
-        found.append(
-            "Its outputs are probabilities already: figures on scores are steadier when logits are exported."
-        )
+        found.append("Its outputs are probabilities already: figures on scores are steadier when logits are exported.")
     if np.abs(_softmax(together[[0, -1]]) - _softmax(alone)).max() > TOLERANCE:
         found.append(
             "Its scores for a picture depend on the other pictures of the batch: export it in evaluation mode."

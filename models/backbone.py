@@ -120,8 +120,7 @@ class Backbone:
         try:
             digest = hashlib.sha256(path.read_bytes()).hexdigest()
             state = {
-                key: value.float() if value.is_floating_point() else value
-                for key, value in load_file(path).items()
+                key: value.float() if value.is_floating_point() else value for key, value in load_file(path).items()
             }
             module.load_state_dict(state)
         except (OSError, SafetensorError, RuntimeError) as error:
@@ -204,9 +203,7 @@ def _onnx_trunk(
     threads: int | None,
     cache: str | os.PathLike[str] | None,
 ) -> tuple[Trunk, str]:
-    settings = hashlib.sha256(
-        f"{preprocessing.model_dump_json()} torch {torch.__version__}".encode()
-    ).hexdigest()[:16]
+    settings = hashlib.sha256(f"{preprocessing.model_dump_json()} torch {torch.__version__}".encode()).hexdigest()[:16]
     exported = Path(cache) / f"{key}-{settings}.onnx" if cache else None
     if exported is not None and exported.is_file():
         session = open_session(exported, threads=threads)

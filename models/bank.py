@@ -44,9 +44,7 @@ class Statistics(BaseModel):
     images: int = Field(ge=1, description="Pictures the statistics come from.")
     mean: float = Field(ge=0)
     std: float = Field(ge=0, description="Population standard deviation.")
-    valid_from: float = Field(
-        ge=0, description="Class quantile from which on a mask shows the labelled concept."
-    )
+    valid_from: float = Field(ge=0, description="Class quantile from which on a mask shows the labelled concept.")
     valid_to: float = Field(ge=0, description="Largest activation seen.")
     quantile: float = Field(0.8, gt=0, lt=1, description="The quantile that `valid_from` is.")
 
@@ -69,9 +67,7 @@ class Feature(BaseModel):
     class_index: int = Field(ge=0)
     feature_index: int = Field(ge=0, description="Channel of the penultimate layer.")
     rank: int = Field(ge=1, description="Rank by importance within the class, from 1.")
-    importance: float = Field(
-        description="IV(c, j) = mean of phi_j * W_cj over the class's group, in logit units."
-    )
+    importance: float = Field(description="IV(c, j) = mean of phi_j * W_cj over the class's group, in logit units.")
     label: Label
     kind: Kind
     votes: Votes
@@ -125,9 +121,7 @@ class Manifest(BaseModel):
     features: tuple[Feature, ...] = Field(min_length=1)
     exemplars: tuple[Exemplar, ...] = ()
     card: dict[str, Any] = {}
-    files: dict[str, str] = Field(
-        {}, description="SHA-256 of every other file of the bank, by relative path."
-    )
+    files: dict[str, str] = Field({}, description="SHA-256 of every other file of the bank, by relative path.")
 
     @model_validator(mode="after")
     def _rows_fit(self) -> Manifest:
@@ -244,11 +238,7 @@ class Bank:
 
     def exemplars(self, class_index: int, feature_index: int) -> tuple[Exemplar, ...]:
         """Pictures on which the feature is strongest, strongest first."""
-        found = [
-            e
-            for e in self.manifest.exemplars
-            if (e.class_index, e.feature_index) == (class_index, feature_index)
-        ]
+        found = [e for e in self.manifest.exemplars if (e.class_index, e.feature_index) == (class_index, feature_index)]
         return tuple(sorted(found, key=lambda e: -e.activation))
 
     def backbone(self, **options: Any) -> Backbone:
@@ -320,9 +310,7 @@ def _read_manifest(path: Path) -> Manifest:
     except ValueError as error:
         raise BankError(f"bank {path.name!r} is damaged: {MANIFEST} is not JSON", field="bank") from error
     if not isinstance(content, dict) or "schema_version" not in content:
-        raise BankError(
-            f"{path.name!r} is not a feature bank: {MANIFEST} states no schema_version", field="bank"
-        )
+        raise BankError(f"{path.name!r} is not a feature bank: {MANIFEST} states no schema_version", field="bank")
     if content["schema_version"] != SCHEMA_VERSION:
         raise BankError(
             f"bank {path.name!r} has schema version {content['schema_version']!r}, this release reads {SCHEMA_VERSION}",
@@ -356,13 +344,9 @@ def _check_head(weights: Path, manifest: Manifest) -> None:
         with safe_open(weights, framework="np") as tensors:
             found = tensors.get_slice("fc.weight").get_shape()
     except SafetensorError as error:
-        raise BankError(
-            f"bank {manifest.name!r}: {WEIGHTS} is not a backbone's safetensors: {error}"
-        ) from error
+        raise BankError(f"bank {manifest.name!r}: {WEIGHTS} is not a backbone's safetensors: {error}") from error
     if found != expected:
-        raise BankError(
-            f"bank {manifest.name!r} does not fit its weights: head {found}, labels need {expected}"
-        )
+        raise BankError(f"bank {manifest.name!r} does not fit its weights: head {found}, labels need {expected}")
 
 
 def _sha256(file: Path) -> str:

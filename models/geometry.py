@@ -130,16 +130,10 @@ def spread(maps: Tensor, sources: Sequence[Placement], targets: Sequence[Placeme
     return _resample(maps, sources, targets, conserve=True)
 
 
-def _resample(
-    maps: Tensor, sources: Sequence[Placement], targets: Sequence[Placement], conserve: bool
-) -> Tensor:
+def _resample(maps: Tensor, sources: Sequence[Placement], targets: Sequence[Placement], conserve: bool) -> Tensor:
     height, width = maps.shape[-2:]
-    rows = _matrices(
-        [(s.rows, t.rows) for s, t in zip(sources, targets, strict=True)], height, conserve, maps
-    )
-    columns = _matrices(
-        [(s.columns, t.columns) for s, t in zip(sources, targets, strict=True)], width, conserve, maps
-    )
+    rows = _matrices([(s.rows, t.rows) for s, t in zip(sources, targets, strict=True)], height, conserve, maps)
+    columns = _matrices([(s.columns, t.columns) for s, t in zip(sources, targets, strict=True)], width, conserve, maps)
     return rows @ maps @ columns.transpose(-1, -2)
 
 

@@ -27,16 +27,12 @@ class Preprocessing(BaseModel):
     std: Triple = Field((1.0, 1.0, 1.0), description="Divided by per channel, on the scale of `scale`.")
     layout: Literal["NCHW", "NHWC"] = "NCHW"
     colour: Literal["RGB", "BGR"] = Field("RGB", description="Channel order; `mean` and `std` follow it.")
-    scale: Literal["unit", "byte"] = Field(
-        "unit", description="Pixel range before `mean`: [0, 1] or [0, 255]."
-    )
+    scale: Literal["unit", "byte"] = Field("unit", description="Pixel range before `mean`: [0, 1] or [0, 255].")
 
     @model_validator(mode="after")
     def _crop_fits(self) -> Preprocessing:
         if self.resize is not None and self.resize < self.size:
-            raise ValueError(
-                f"resize ({self.resize}) must be at least size ({self.size}), or the crop has no pixels"
-            )
+            raise ValueError(f"resize ({self.resize}) must be at least size ({self.size}), or the crop has no pixels")
         if min(self.std) <= 0:
             raise ValueError(f"std must be positive in every channel, not {self.std}")
         return self

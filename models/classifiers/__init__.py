@@ -114,8 +114,6 @@ def open_classifier(
         DeviceError: the device asked for would not be the one that runs.
     """
     opened: Classifier = (
-        formats[spec.format]
-        .load()
-        .open_classifier(path, spec, device, threads, allow_cpu_nodes, cuda_memory_bytes)
+        formats[spec.format].load().open_classifier(path, spec, device, threads, allow_cpu_nodes, cuda_memory_bytes)
     )
     return opened

@@ -75,10 +75,7 @@ class OnnxClassifier:
         """float32 [N, 3, s, s] in [0, 1] -> float32 [N, C]; see `models.classifiers.Classifier`."""
         if self.fixed_batch is None:
             return self._run(batch)
-        parts = [
-            self._run_padded(batch[at : at + self.fixed_batch])
-            for at in range(0, len(batch), self.fixed_batch)
-        ]
+        parts = [self._run_padded(batch[at : at + self.fixed_batch]) for at in range(0, len(batch), self.fixed_batch)]
         return np.concatenate(parts)
 
     def _run_padded(self, batch: np.ndarray) -> np.ndarray:
@@ -115,9 +112,7 @@ def _only_input(inputs: list[Any], name: str | None) -> Any:
 def _scores_output(outputs: list[Any], name: str | None) -> Any:
     by_name = {found.name: found for found in outputs}
     if name is not None and name not in by_name:
-        raise ClassifierError(
-            f"there is no output {name!r}; the outputs are {list(by_name)}", field="output_name"
-        )
+        raise ClassifierError(f"there is no output {name!r}; the outputs are {list(by_name)}", field="output_name")
     if name is None and len(outputs) != 1:
         raise ClassifierError(
             f"the network has {len(outputs)} outputs ({', '.join(by_name)})",
@@ -150,17 +145,13 @@ def _fixed_batch(source: Any, spec: ClassifierSpec) -> int | None:
     side, layout = spec.preprocessing.size, spec.preprocessing.layout
     expected = [3, side, side] if layout == "NCHW" else [side, side, 3]
     shape = list(source.shape)
-    if len(shape) != 4 or any(
-        isinstance(d, int) and d != e for d, e in zip(shape[1:], expected, strict=False)
-    ):
+    if len(shape) != 4 or any(isinstance(d, int) and d != e for d, e in zip(shape[1:], expected, strict=False)):
         other = "NHWC" if layout == "NCHW" else "NCHW"
         looks_turned = len(shape) == 4 and shape[3 if layout == "NCHW" else 1] == 3
         raise ClassifierError(
             f"input {source.name!r} has shape {shape}; declared is [N, {', '.join(map(str, expected))}] ({layout})",
             field="preprocessing",
-            remedy=f"declare layout {other!r}"
-            if looks_turned
-            else "declare the size and layout it was exported with",
+            remedy=f"declare layout {other!r}" if looks_turned else "declare the size and layout it was exported with",
         )
     return shape[0] if isinstance(shape[0], int) else None
 

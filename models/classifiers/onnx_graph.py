@@ -65,9 +65,7 @@ def inspect_graph(path: Path) -> None:
 def _refuse_external(tensor: TensorProto) -> None:
     if tensor.data_location == TensorProto.EXTERNAL or tensor.external_data:
         location = next((entry.value for entry in tensor.external_data if entry.key == "location"), "")
-        raise ClassifierError(
-            f"weight {tensor.name!r} lies in another file ({location!r})", field="file", remedy=EMBED
-        )
+        raise ClassifierError(f"weight {tensor.name!r} lies in another file ({location!r})", field="file", remedy=EMBED)
 
 
 def _refuse_foreign(node: NodeProto) -> None:

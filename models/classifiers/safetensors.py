@@ -153,9 +153,7 @@ def _named(spec: ClassifierSpec) -> nn.Module:
     return network
 
 
-def _fitting(
-    found: dict[str, Tensor], expected: Mapping[str, Tensor], spec: ClassifierSpec
-) -> dict[str, Tensor]:
+def _fitting(found: dict[str, Tensor], expected: Mapping[str, Tensor], spec: ClassifierSpec) -> dict[str, Tensor]:
     """The file's tensors as float32, checked against the network's.
 
     Raises:

@@ -17,10 +17,7 @@ SIGNATURES: tuple[tuple[int, bytes, str], ...] = (
         "a zip archive, as torch.save, TorchScript and torch.export write them around a pickle",
     ),
     (0, b"PK\x05\x06", "an empty zip archive"),
-    *(
-        (0, bytes([0x80, protocol]), "a Python pickle, which runs code when it is opened")
-        for protocol in range(2, 6)
-    ),
+    *((0, bytes([0x80, protocol]), "a Python pickle, which runs code when it is opened") for protocol in range(2, 6)),
     (0, b"\x1f\x8b\x08", "a gzip file"),
     (0, b"BZh", "a bzip2 file"),
     (0, b"\xfd7zXZ", "an xz file"),

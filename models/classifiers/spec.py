@@ -35,9 +35,7 @@ class ClassifierSpec(BaseModel):
         description="Class names; the position is the index of the output.",
     )
     preprocessing: Preprocessing
-    architecture: str | None = Field(
-        None, description="torchvision's name of the network (safetensors only)."
-    )
+    architecture: str | None = Field(None, description="torchvision's name of the network (safetensors only).")
     arguments: dict[str, JsonValue] | None = Field(
         None, description="Keyword arguments the architecture is built with (safetensors only)."
     )

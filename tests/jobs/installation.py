@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -97,7 +98,8 @@ class Installation:
         """A worker process, killed with its children at the end if it still runs."""
         code = f"from jobs.worker import *; run_worker(Settings(), burst={burst})"
         environment = {**os.environ, **self.settings.environment(), "PYTHONPATH": str(ROOT)}
-        process = subprocess.Popen([sys.executable, "-c", code], env=environment)
+        with_us = ["setpriv", "--pdeathsig", "KILL"] if shutil.which("setpriv") else []  # should the tests be killed
+        process = subprocess.Popen([*with_us, sys.executable, "-c", code], env=environment)
         try:
             yield Worker(process)
         finally:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import io
 import json
 import os
-from itertools import combinations
 
+import numpy as np
 import pytest
 from PIL import Image
 from torch import Tensor
@@ -27,9 +27,8 @@ from models.shipped import PLANTED_FAMILY
 from models.training.recipes import PLANTED_TEST_RATES
 
 PER_CLASS = 100
-SEED = 51
-CLEARLY = 0.15
-"""Members whose true reliance differs by less than this may come in any order."""
+SEED = 77
+"""Of pictures that played no part in choosing the measure, which was done on those of seed 51."""
 
 
 @pytest.fixture(scope="module")
@@ -87,17 +86,15 @@ def flagged(found: Findings) -> list[str]:
 
 
 @pytest.mark.timeout(1200)  # drawing a thousand pictures and six audits of them: a minute on an idle machine
-def test_the_audit_orders_classifiers_by_their_true_reliance(
+def test_the_audit_ranks_classifiers_by_their_true_reliance(
     findings: dict[str, Findings], true_reliance: dict[str, float]
 ) -> None:
-    measured = {name: found.overall.reliance.class_mean.value for name, found in findings.items()}
-    compared = 0
-    for pair in combinations(true_reliance, 2):
-        less, more = sorted(pair, key=true_reliance.__getitem__)
-        if true_reliance[more] - true_reliance[less] >= CLEARLY:
-            compared += 1
-            assert measured[less] < measured[more], (measured, true_reliance)
-    assert compared >= 10
+    """Spearman's rank correlation; it is not 1: `docs/audit.md` says which members it cannot tell apart."""
+    measured = [findings[name].overall.reliance.class_mean.value for name in true_reliance]
+    ranks = [np.argsort(np.argsort(values)) for values in (measured, list(true_reliance.values()))]
+    correlation = np.corrcoef(*ranks)[0, 1]
+    print(f"Spearman {correlation:.2f}: {dict(zip(true_reliance, measured, strict=True))}")
+    assert correlation >= 0.7
 
 
 def test_object_reliant_classifiers_are_not_flagged(

@@ -97,7 +97,7 @@ def test_what_redis_knows_of_the_jobs_is_told(settings: Settings) -> None:
         assert found["cuecheck_jobs", "succeeded"] == before[JobState.SUCCEEDED] + 1
         assert found["cuecheck_oldest_job_seconds",] == pytest.approx(3600, abs=60)
         assert found["cuecheck_queue_length",] == 0
-        assert found["cuecheck_workers",] == 0
+        assert found["cuecheck_workers",] == len(ledger.workers())
         assert found["cuecheck_pictures_audited_total",] >= 500
         assert found["cuecheck_pictures_skipped_total", "truncated"] >= 3
     finally:
