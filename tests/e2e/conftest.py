@@ -30,7 +30,7 @@ expect.set_options(timeout=30_000)  # what is waited for comes within one second
 OpenPage = Callable[..., Page]
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")  # playwright keeps an event loop running, in which no other test may run its own
 def browser() -> Iterator[Browser]:
     """The system's Chromium, without a window; tests that need it are skipped where there is none."""
     executable = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import re
+import time
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -101,6 +102,14 @@ def test_a_picture_is_read_down_to_the_sum_of_its_score(open_page: OpenPage, pho
     expect(page.locator("#caption")).to_have_text("meadow.png, 200 × 120")
     *parts, total = [number(text) for text in page.locator("table.sum td.number").all_inner_texts()]
     assert sum(parts) == pytest.approx(total, abs=0.03)
+
+
+def test_a_picture_chosen_before_the_classes_have_come_waits_for_them(open_page: OpenPage, photo: Path) -> None:
+    page = open_page("about:blank")
+    page.route(re.compile("/classes$"), lambda route: (time.sleep(0.5), route.continue_()))
+    page.goto("/")
+    read(page, photo)
+    expect(page.locator(".problem")).to_be_hidden()
 
 
 def test_the_table_says_what_is_known_of_each_feature(open_page: OpenPage, photo: Path, server: RunningServer) -> None:

@@ -13,6 +13,7 @@ const overlay = new Overlay(find("canvas"));
 let file = null;
 let alone = null; // the feature whose own mask is shown
 let running = null; // aborts the request under way
+let offered = null; // settled once the banks' classes stand in their list
 
 function draw() {
   const blend = Number(find("blend").value);
@@ -63,6 +64,8 @@ async function look() {
   const { signal } = running;
   document.body.setAttribute("aria-busy", "true");
   try {
+    await offered; // a quick person chooses a picture while the lists still come
+    if (signal.aborted) return;
     const [found, bitmap] = await Promise.all([ask(file, signal), bitmapOf(file)]);
     const [answer] = found.classes;
     const layers = await layersOf(answer.masks, answer.features);
@@ -107,7 +110,7 @@ async function offerClasses() {
       label: core + spurious > 0 ? name : `${name} (no labelled features)`,
     })),
   ]);
-  await offerExemplars(bank, classes);
+  offerExemplars(bank, classes).catch((error) => showProblem(explain(error)));
 }
 
 /** A few of the bank's exemplar pictures, one of each class, for whoever has no picture at hand. */
@@ -156,6 +159,12 @@ async function offerBanks() {
   await offerClasses();
 }
 
+/** Have readings wait until `lists`, a promise, have come. */
+function waitFor(lists) {
+  offered = lists;
+  lists.catch((error) => showProblem(explain(error)));
+}
+
 function listen() {
   find("file").addEventListener("change", ({ target }) => {
     take(target.files[0]);
@@ -164,14 +173,9 @@ function listen() {
   find("blend").addEventListener("input", () => showAlone(null));
   find("shown").addEventListener("change", draw);
   find("class").addEventListener("change", look);
-  find("bank").addEventListener("change", async () => {
-    try {
-      await offerClasses();
-      find("class").value = PREDICTED;
-      await look();
-    } catch (error) {
-      showProblem(explain(error));
-    }
+  find("bank").addEventListener("change", () => {
+    waitFor(offerClasses());
+    look();
   });
   addEventListener("dragover", (event) => {
     event.preventDefault();
@@ -189,4 +193,4 @@ function listen() {
 }
 
 listen();
-offerBanks().catch((error) => showProblem(explain(error)));
+waitFor(offerBanks());
