@@ -1,13 +1,14 @@
 """One shard of an audit: pictures in, one row per (picture, variant) out.
 
-Each picture is decoded once and runs once through the backbone; its clean prediction and every distinct corrupted
-variant run once through the classifier, many to a batch.
+Each picture is decoded once and runs once through the backbone; its clean prediction and every distinct variant run
+once through the classifier, many to a batch.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import NamedTuple
 
 import numpy as np
@@ -15,14 +16,17 @@ import pyarrow as pa
 import torch
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, field_validator
+from torch import Tensor
 
 from jobs import rows
 from jobs.class_map import REASONS, ClassMap
-from jobs.datasets import Sample, Skipped
+from jobs.datasets import Pictures, Sample, Skipped
+from jobs.donors import Donor, Donors, Pair
 from jobs.pictures import PictureError, decode
-from jobs.variants import Variants, variants_of
+from jobs.swaps import lenders, regions, swap
+from jobs.variants import Seen, Variants, variants_of
 from jobs.views import View, view_of
-from models.backbone import Backbone
+from models.backbone import Backbone, Features
 from models.bank import Bank
 from models.corruptions import CORRUPTIONS, GAUSSIAN_NOISE, draws_of_sample, energies
 from models.geometry import Preprocessing
@@ -88,6 +92,7 @@ class Subjects:
         predict: the classifier.
         preprocessing: how pictures become the classifier's input.
         classes: the three vocabularies.
+        pictures: the whole data set.
         provider: what really runs the classifier.
     """
 
@@ -96,6 +101,7 @@ class Subjects:
     predict: Predict
     preprocessing: Preprocessing
     classes: ClassMap
+    pictures: Pictures
     provider: str
 
     def ran_on(self) -> RanOn:
@@ -141,6 +147,7 @@ def audit_shard(
         Whatever `subjects.predict` or `progress` raises; nothing of the shard counts then.
     """
     together = _pictures_per_batch(request, subjects.preprocessing)
+    donors = _donors(subjects, request, max_pixels)
     tables: list[pa.Table] = []
     skipped: list[_SkippedRow] = []
     batch: list[View] = []
@@ -153,12 +160,12 @@ def audit_shard(
             class_index = int(subjects.classes.of_label[sample.label])
             skipped.append(_SkippedRow(sample.row, sample.sample, class_index, *outcome))
         if len(batch) == together:
-            tables.append(_audit(batch, subjects, request))
+            tables.append(_audit(batch, subjects, request, donors))
             batch = []
         if done % together == 0:
             progress(done - len(batch))
     if batch:
-        tables.append(_audit(batch, subjects, request))
+        tables.append(_audit(batch, subjects, request, donors))
     progress(done)
     table = pa.concat_tables([*tables, _rows_of_skipped(skipped)])
     return table.replace_schema_metadata({rows.RAN_ON: subjects.ran_on().model_dump_json()})
@@ -173,6 +180,10 @@ def _view(sample: Sample, subjects: Subjects, max_pixels: int) -> View | Skipped
     reason = subjects.classes.skipped.get(sample.label)
     if reason is not None:
         return Skipped(reason, REASONS[reason])
+    return _open(sample, subjects, max_pixels)
+
+
+def _open(sample: Sample, subjects: Subjects, max_pixels: int) -> View | Skipped:
     if isinstance(sample.content, Skipped):
         return sample.content
     try:
@@ -184,15 +195,37 @@ def _view(sample: Sample, subjects: Subjects, max_pixels: int) -> View | Skipped
     return view_of(pixels, sample.row, sample.sample, class_index, first, second)
 
 
-def _audit(batch: list[View], subjects: Subjects, request: AuditRequest) -> pa.Table:
-    """The rows of some pictures, at most as many as go through a network at once."""
+def _donors(subjects: Subjects, request: AuditRequest, max_pixels: int) -> Donors:
+    """Who lends spurious features; also pictures of classes that the request leaves out."""
+
+    def look(samples: Sequence[Sample], class_index: int) -> list[Donor]:
+        views = [view for s in samples if isinstance(view := _open(s, subjects, max_pixels), View)]
+        with torch.inference_mode():
+            return lenders(views, _see(views, subjects)[1]) if views else []
+
+    known = set(subjects.classes.of_output.tolist())
+    lending = [c for c in subjects.bank.labelled_classes if c in known and subjects.bank.spurious(c)]
+    side = subjects.preprocessing.size
+    return Donors(subjects.pictures, subjects.classes.of_label, lending, side, request.seed, look)
+
+
+def _see(batch: Sequence[View], subjects: Subjects) -> tuple[Features, Seen]:
+    features = subjects.backbone.forward(torch.stack([picture.backbone_pixels for picture in batch]))
     labelled = [subjects.bank.features(picture.class_index) for picture in batch]
+    selection = Selection.of(labelled, features.phi.device)
+    return features, Seen.of(features, selection, [p.source for p in batch], [p.target for p in batch])
+
+
+def _audit(batch: list[View], subjects: Subjects, request: AuditRequest, donors: Donors) -> pa.Table:
+    """The rows of some pictures, at most as many as go through a network at once."""
     with torch.inference_mode():
-        features = subjects.backbone.forward(torch.stack([picture.backbone_pixels for picture in batch]))
-        selection = Selection.of(labelled, features.phi.device)
-        variants = variants_of(features, selection, [p.source for p in batch], [p.target for p in batch])
-        logits, energy = _classify(batch, variants, subjects, request)
-        activation = selection.gather(features.phi).cpu().numpy()
+        features, seen = _see(batch, subjects)
+        showing = [(i, batch[i]) for i in seen.spurious.any(dim=1).nonzero()[:, 0].tolist()]
+        pairs = {i: pair for i, p in showing if (pair := donors.pair(p.class_index, p.row, p.sample)) is not None}
+        variants = variants_of(seen, list(pairs))
+        logits, energy = _classify(batch, variants, *_swapped(batch, seen, pairs), subjects, request)
+        activation = seen.selection.gather(features.phi).cpu().numpy()
+        channels = seen.selection.channels.cpu().numpy()
     uses = variants.uses
     owner = uses.picture
     answer = np.where(uses.source < 0, owner, len(batch) + uses.source)
@@ -206,7 +239,7 @@ def _audit(batch: list[View], subjects: Subjects, request: AuditRequest) -> pa.T
             "row": np.array([picture.row for picture in batch])[owner],
             "class": class_index,
             "variant": np.array(rows.VARIANTS, dtype=object)[uses.variant],
-            "feature": np.ma.array(selection.channels.cpu().numpy()[owner, uses.place], mask=~feature_rows),
+            "feature": np.ma.array(channels[owner, uses.place], mask=~feature_rows),
             "predicted": predicted,
             "correct": correct,
             "probability": 0.5 * (1 + np.tanh(log_odds / 2)),
@@ -218,13 +251,30 @@ def _audit(batch: list[View], subjects: Subjects, request: AuditRequest) -> pa.T
     )
 
 
+def _swapped(batch: Sequence[View], seen: Seen, pairs: Mapping[int, Pair]) -> tuple[Tensor, Tensor]:
+    """Pictures with swapped features, uint8 [2 S, 3, s, s], in the order of `Uses.source`, and whose: int64 [2 S]."""
+    spurious, core = regions(seen)
+    made = [
+        swap(batch[i].classifier_pixels, spurious[i], core[i], pair[which])
+        for which in range(len(Pair._fields))
+        for i, pair in pairs.items()
+    ]
+    pictures = torch.stack(made) if made else torch.empty(0, 3, *spurious.shape[1:], dtype=torch.uint8)
+    return pictures, torch.tensor(list(pairs), dtype=torch.int64).repeat(2)
+
+
 def _classify(
-    batch: list[View], variants: Variants, subjects: Subjects, request: AuditRequest
+    batch: list[View],
+    variants: Variants,
+    swapped: Tensor,
+    swapped_owner: Tensor,
+    subjects: Subjects,
+    request: AuditRequest,
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """The classifier's answers to N clean pictures and then V variants.
+    """The classifier's answers to N clean pictures, then V corrupted variants, then 2 S swapped pictures.
 
     Returns:
-        Logits, float32 [N + V, C], and the realised ||x' - x||_2, float32 [N + V] (0 for clean pictures).
+        Logits, float32 [N + V + 2 S, C], and the realised ||x' - x||_2, float32 [N + V + 2 S] (0 for clean pictures).
     """
     device = variants.masks.device
     pixels = torch.stack([picture.classifier_pixels for picture in batch]).to(device).float() / 255
@@ -235,12 +285,20 @@ def _classify(
     corrupt = CORRUPTIONS[request.corruption].apply
     logits = [subjects.predict(pixels.cpu().numpy())]
     energy = [torch.zeros(len(batch))]
+
     together = _pictures_per_batch(request, subjects.preprocessing)
-    for masks, owner in zip(variants.masks.split(together), variants.picture.split(together), strict=True):
-        clean = pixels[owner]
-        corrupted = corrupt(clean, masks, draws[owner], request.sigma)
-        logits.append(subjects.predict(corrupted.cpu().numpy()))
-        energy.append(energies(clean, corrupted).cpu())
+    corrupted = (
+        (owner, corrupt(pixels[owner], masks, draws[owner], request.sigma))
+        for masks, owner in zip(variants.masks.split(together), variants.picture.split(together), strict=True)
+    )
+    pasted = (
+        (owner, some.to(device).float() / 255)
+        for some, owner in zip(swapped.split(together), swapped_owner.split(together), strict=True)
+    )
+    for owner, changed in chain(corrupted, pasted):
+        if len(changed):
+            logits.append(subjects.predict(changed.cpu().numpy()))
+            energy.append(energies(pixels[owner], changed).cpu())
     return np.concatenate(logits), torch.cat(energy).numpy()
 
 

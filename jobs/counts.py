@@ -34,12 +34,9 @@ QUANTITIES = (
     "overlap",
     "evidence",
     "squared_evidence",
-    "log_odds",
-    "squared_log_odds",
 )
 """Summed per key: ||x' - x||_2 of the tested variant and of its control; the share of the mask both cover; the evidence
-lost, which is the log-odds of the class under the control less those under the tested mask, and its square; and the
-log-odds of the clean pictures, and their square."""
+lost, which is the log-odds of the class under the control less those under the tested mask, and its square."""
 
 
 LISTED = 100
@@ -95,8 +92,8 @@ class Counts:
         self._spurious = np.array(
             [self._code(f.class_index, f.feature_index) for f in features if f.label == "spurious"], dtype=np.int64
         )
-        # one key per class for the clean pictures, the spurious set and the core set, then one per labelled feature
-        keys = 3 * self._classes + len(features)
+        # a key per class for clean pictures, spurious set, core set and swaps each, then one per labelled feature
+        keys = 4 * self._classes + len(features)
         self._patterns = np.zeros((keys, 16), dtype=np.int64)
         self._sums = np.zeros((keys, len(QUANTITIES)))
         self.skipped: Counter[str] = Counter()
@@ -147,6 +144,10 @@ class Counts:
         """The key of a class's core set."""
         return 2 * self._classes + class_index
 
+    def swap(self, class_index: int) -> int:
+        """The key of a class's swaps: tested are features of another class, the control are those of its own."""
+        return 3 * self._classes + class_index
+
     def feature(self, class_index: int, feature_index: int) -> int:
         """The key of one labelled feature."""
         return int(self._keys(np.array([self._code(class_index, feature_index)]))[0])
@@ -165,23 +166,24 @@ class Counts:
         clean = columns.where(rows.CLEAN)
         sample, order = np.unique(clean.row, return_index=True)
         clean = clean.at(order)
-        self._accumulate(clean.class_index, clean.correct * 8, clean, clean, clean)
+        self._accumulate(clean.class_index, clean.correct * 8, clean, clean)
 
         for name, control_name, offset in (
             (rows.SPURIOUS, rows.SPURIOUS_CONTROL, self._classes),
             (rows.CORE, rows.CORE_CONTROL, 2 * self._classes),
+            (rows.SWAP_OTHER, rows.SWAP_SAME, 3 * self._classes),
         ):
             tested, control = columns.where(name), columns.where(control_name)
             own = clean.at(np.searchsorted(sample, tested.row))
             pattern = own.correct * 8 + control.correct * 2 + tested.correct
             if name == rows.CORE:
                 pattern += columns.where(rows.OUTSIDE_CORE).correct * 4
-            self._accumulate(offset + tested.class_index, pattern, own, tested, control)
+            self._accumulate(offset + tested.class_index, pattern, tested, control)
 
         tested, control = columns.where(rows.FEATURE), columns.where(rows.FEATURE_CONTROL)
         own = clean.at(np.searchsorted(sample, tested.row))
         keys = self._keys(self._code(tested.class_index, tested.feature))
-        self._accumulate(keys, own.correct * 8 + control.correct * 2 + tested.correct, own, tested, control)
+        self._accumulate(keys, own.correct * 8 + control.correct * 2 + tested.correct, tested, control)
         self._remember_worst(own, tested, control)
 
     def _code(self, class_index: Any, feature_index: Any) -> Any:
@@ -189,14 +191,13 @@ class Counts:
         return class_index * self._channels + feature_index
 
     def _keys(self, codes: Ints) -> Ints:
-        return 3 * self._classes + np.searchsorted(self._codes, codes)
+        return 4 * self._classes + np.searchsorted(self._codes, codes)
 
-    def _accumulate(self, keys: Ints, patterns: Ints, clean: _Columns, tested: _Columns, control: _Columns) -> None:
+    def _accumulate(self, keys: Ints, patterns: Ints, tested: _Columns, control: _Columns) -> None:
         total = len(self._patterns)
         self._patterns += np.bincount(keys * 16 + patterns, minlength=total * 16).reshape(total, 16)
         evidence = control.log_odds - tested.log_odds
-        sure = clean.log_odds
-        quantities = (tested.energy, control.energy, tested.overlap, evidence, evidence**2, sure, sure**2)
+        quantities = (tested.energy, control.energy, tested.overlap, evidence, evidence**2)
         for index, values in enumerate(quantities):
             self._sums[:, index] += np.bincount(keys, weights=values, minlength=total)
 

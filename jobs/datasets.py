@@ -8,17 +8,19 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal, NamedTuple, cast
 
+import numpy as np
+from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
 from jobs.archives import ArchiveLimits, detect_format, read_member, unpack_tar, walk
 from jobs.errors import Invalid, NotFound
 from jobs.image_folder import ImageFolder
-from jobs.index import INDEX_SCHEMA, SKIPPED_SCHEMA, TableWriter, read_index
+from jobs.index import INDEX_SCHEMA, SKIPPED_SCHEMA, TableWriter, read_index, read_labels
 from jobs.store import Store, file_sha256
 
 LISTED_SKIPPED = 1000
@@ -46,6 +48,18 @@ class Sample(NamedTuple):
     sample: str
     label: int
     content: bytes | Skipped
+
+
+class Pictures(NamedTuple):
+    """A data set whose pictures may be read in part.
+
+    Attributes:
+        labels: int32 [rows], index into the data set's `classes`.
+        read: The samples of some rows, which must ascend.
+    """
+
+    labels: NDArray[np.int32]
+    read: Callable[[Sequence[int]], Iterable[Sample]]
 
 
 class SkippedMember(BaseModel):
@@ -135,6 +149,18 @@ def delete_dataset(store: Store, identifier: str) -> None:
 def read_samples(store: Store, identifier: str, start: int, stop: int) -> Iterator[Sample]:
     """The samples of rows `start` to `stop` (not included), in order, read as they are asked for."""
     return read_rows(store, identifier, range(start, stop))
+
+
+def get_pictures(store: Store, identifier: str) -> Pictures:
+    """All pictures of a data set; only their labels are held.
+
+    Raises:
+        NotFound: There is no such data set.
+    """
+    get_dataset(store, identifier)
+    with store.open(_file(identifier, "index.parquet")) as index:
+        labels = read_labels(index)
+    return Pictures(labels, lambda rows: read_rows(store, identifier, rows))
 
 
 def read_rows(store: Store, identifier: str, rows: Iterable[int]) -> Iterator[Sample]:

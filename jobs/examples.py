@@ -20,7 +20,7 @@ from jobs.counts import Worst
 from jobs.datasets import Sample, Skipped
 from jobs.findings import ClassFindings, FeatureFindings
 from jobs.pictures import decode
-from jobs.variants import variants_of
+from jobs.variants import Seen, variants_of
 from jobs.views import View, view_of
 from models.backbone import Backbone
 from models.bank import Bank
@@ -125,7 +125,8 @@ def _example(
     """None where the feature no longer counts on the picture, being at the very edge of its validated range."""
     labelled = bank.features(view.class_index)
     features = backbone.forward(view.backbone_pixels[None])
-    variants = variants_of(features, Selection.of([labelled], features.phi.device), [view.source], [view.target])
+    selection = Selection.of([labelled], features.phi.device)
+    variants = variants_of(Seen.of(features, selection, [view.source], [view.target]), swapped=[])
     place = [feature.feature_index for feature in labelled].index(feature_index)
     pixels = view.classifier_pixels.float() / 255
     draws = torch.from_numpy(draws_of_sample(request.seed, view.sample, tuple(pixels.shape)))

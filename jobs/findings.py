@@ -41,12 +41,13 @@ class ClassFindings(Model):
     name: str
     index: int = Field(description="Class index in the bank.")
     verdict: Verdict
-    reliance: Figure = Field(
-        description="Log-odds of clean pictures that clearly show spurious features less those of the others, in nats."
-    )
+    swap_gap: Figure = Field(description="Accuracy with swaps within the class less that with swaps from others.")
+    swap_same_accuracy: Figure = Field(description="With the spurious features of another picture of the class.")
+    swap_other_accuracy: Figure = Field(description="With the spurious features of a picture of another class.")
+    swap_evidence: Figure = Field(description="The gap in log-odds, in nats.")
     evidence_balance: Figure = Field(description="Spurious evidence less core evidence, in nats.")
     reading: str = Field(description="The verdict as one sentence.")
-    p_value: float | None = Field(description="One-sided, of the stronger of the two tests, for both together.")
+    p_value: float | None = Field(description="One-sided, of the strongest test made, for all together.")
     adjusted_p_value: float | None = Field(description="The same after Benjamini-Hochberg over the classes tested.")
     clean_accuracy: Figure = Field(description="Without noise.")
     core_accuracy: Figure = Field(description="With noise on the spurious features.")
@@ -74,10 +75,10 @@ class Means(Model):
 class Overall(Model):
     """Figures over all audited classes."""
 
-    reliance: Means = Field(
-        description="Log-odds of clean pictures that clearly show spurious features less those of the others, in nats: "
-        "the headline."
-    )
+    swap_gap: Means = Field(description="Accuracy swapping within classes less that swapping between; the headline.")
+    swap_same_accuracy: Means
+    swap_other_accuracy: Means
+    swap_evidence: Means
     evidence_balance: Means = Field(description="Spurious evidence less core evidence, in nats.")
     clean_accuracy: Means
     core_accuracy: Means

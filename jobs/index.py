@@ -6,8 +6,10 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import IO
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+from numpy.typing import NDArray
 
 from jobs.archive_member import Member
 
@@ -92,3 +94,9 @@ def read_index(file: IO[bytes], rows: Iterable[int]) -> Iterator[tuple[int, int,
         start = stop
     if row is not None:
         raise IndexError(f"row {row} lies outside the {start} rows of the index")
+
+
+def read_labels(file: IO[bytes]) -> NDArray[np.int32]:
+    """The label of every row, int32 [rows]."""
+    labels: NDArray[np.int32] = pq.read_table(file, columns=["label"])["label"].to_numpy()
+    return labels

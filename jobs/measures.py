@@ -39,7 +39,7 @@ class Measure:
     """
 
     name: str
-    of: Literal["whole", "spurious", "core", "feature"]
+    of: Literal["whole", "spurious", "core", "swap", "feature"]
     estimate: Estimator
     lead: str
     tail: str
@@ -72,6 +72,38 @@ SPURIOUS_EVIDENCE, CORE_EVIDENCE = "spurious_evidence", "core_evidence"
 _RIGHT = "of the pictures {subject} are classified right"
 
 CLASS_MEASURES = (
+    Measure(
+        "swap_gap",
+        "swap",
+        _difference("control", "tested"),
+        "Spurious features of another class in place of their own cost",
+        "of accuracy on the pictures {subject}",
+        points,
+    ),
+    Measure(
+        "swap_same_accuracy",
+        "swap",
+        _accuracy("control"),
+        "With the spurious features of another picture of the class,",
+        _RIGHT,
+        percent,
+    ),
+    Measure(
+        "swap_other_accuracy",
+        "swap",
+        _accuracy("tested"),
+        "With the spurious features of a picture of another class,",
+        _RIGHT,
+        percent,
+    ),
+    Measure(
+        "swap_evidence",
+        "swap",
+        _evidence,
+        "Spurious features of another class in place of their own take",
+        "of evidence on the pictures {subject}",
+        nats,
+    ),
     Measure("clean_accuracy", "whole", _accuracy("clean"), "Without noise,", _RIGHT, percent),
     Measure("core_accuracy", "spurious", _accuracy("tested"), "With noise on the spurious features,", _RIGHT, percent),
     Measure(
@@ -175,42 +207,5 @@ def evidence_balance(spurious: Estimate, core: Estimate, subject: str) -> Figure
         "Noise on the spurious features takes",
         f"of evidence more than noise on the core features, each beyond the same noise elsewhere, "
         f"on the pictures {subject}",
-        nats,
-    )
-
-
-def with_cues(counts: Counts, class_indices: Sequence[int], generator: np.random.Generator) -> Estimate:
-    """Clean log-odds on the pictures of some classes that clearly show spurious features of their class."""
-    keys = [counts.spurious(c) for c in class_indices]
-    mean, square = counts.mean(keys, "log_odds"), counts.mean(keys, "squared_log_odds")
-    return evidence(mean, square, counts.pictures(keys), generator)
-
-
-def without_cues(counts: Counts, class_indices: Sequence[int], generator: np.random.Generator) -> Estimate:
-    """Clean log-odds on all other pictures of some classes."""
-    shown, all_of = [counts.spurious(c) for c in class_indices], [counts.whole(c) for c in class_indices]
-    n = counts.pictures(all_of) - counts.pictures(shown)
-    if n == 0:
-        return evidence(0.0, 0.0, 0, generator)
-    mean, square = (
-        (counts.total(all_of, quantity) - counts.total(shown, quantity)) / n
-        for quantity in ("log_odds", "squared_log_odds")
-    )
-    return evidence(mean, square, n, generator)
-
-
-def reliance(gap: Estimate, subject: str) -> Figure:
-    """The headline: how much surer the classifier is where the spurious features of the class show clearly.
-
-    A natural-image figure in the manner of the spurious gap (Spuriosity Rankings, NeurIPS 2023), in log-odds. Of the
-    measures tried it is the one that orders classifiers of known reliance (`docs/audit.md`).
-
-    Args:
-        gap: `with_cues` less `without_cues`.
-        subject: what the pictures are of.
-    """
-    return gap.figure(
-        "Where a picture clearly shows spurious features of its class, the classifier is surer of the class by",
-        f"than on the other pictures {subject}",
         nats,
     )

@@ -36,14 +36,17 @@ METHOD = (
     "features. What noise costs beyond its control is due to where it lies.",
     "RCS, relative core sensitivity, compares noise outside the core features with noise on them: 1 means that only "
     "the core matters, −1 that only the rest does (CoRM, arXiv 2203.15566).",
-    "Evidence is the log-odds the classifier gives to the class, in nats; it still moves where accuracy is perfect. "
-    "Reliance, the headline, is the evidence on clean pictures that clearly show spurious features of their class "
-    "less that on the other pictures of the class. It compares classifiers; as it is observed and not caused, it flags "
-    "nothing by itself.",
+    "Evidence is the log-odds the classifier gives to the class, in nats; it still moves where accuracy is perfect.",
+    "The swap gap, the headline, compares two changed pictures: where a picture or its donor shows spurious features, "
+    "and neither shows core features, the donor's pixels take their place. One donor is of the same class, one of "
+    "another. Both are pasted alike, so the accuracy lost from the first to the second is lost to what the features "
+    "say (the BG-Gap of “Noise or Signal”, ICLR 2021, with masks of features). Parts of a donor's object that masks "
+    "miss are pasted with the rest, so a gap of a few points may be due to them.",
     "A class is flagged where the control is right more often than the tested spurious mask on the same pictures "
-    "(McNemar's exact test), or where noise on the spurious features takes evidence beyond its control, and more than "
-    "noise on the core features does (normal tests, and only where the control could get away); one-sided at "
-    f"{100 * ERROR_RATE:g} % after correction for two tests (Bonferroni) and over the classes (Benjamini and "
+    "(McNemar's exact test); where noise on the spurious features takes evidence beyond its control, and more than "
+    "noise on the core features does (normal tests, and only where the control could get away); or where spurious "
+    "features of another class turn most of the right answers wrong (exact binomial test). One-sided at "
+    f"{100 * ERROR_RATE:g} % after correction for all tests made (Bonferroni) and over the classes (Benjamini and "
     "Hochberg), and only if the 95 % intervals of these differences lie above 0.",
     "Intervals are 95 %: Wilson's for accuracies, the normal one for evidence, a smoothed bootstrap of paired outcomes "
     f"({DRAWS:,} draws, within classes for means over classes) for the rest. Figures on fewer than {MINIMUM_PICTURES} "
@@ -153,7 +156,7 @@ def make_report(
         verdict=_verdict(flagged, judged, findings.classes),
         flagged=[c.name for c in flagged],
         unjudged=unjudged,
-        headline=findings.overall.reliance.class_mean,
+        headline=findings.overall.swap_gap.class_mean,
         classifier=ClassifierSubject(
             id=classifier.id,
             file=classifier.blob,

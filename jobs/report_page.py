@@ -91,4 +91,4 @@ def render_html(report: Report, exhibits: Sequence[Exhibit]) -> str:
 
 
 def _worst_first(own: ClassFindings) -> tuple[int, float, str]:
-    return _ORDER.index(own.verdict), -(own.spurious_evidence.value or 0), own.name
+    return _ORDER.index(own.verdict), -(own.swap_gap.value or 0), own.name

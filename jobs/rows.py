@@ -15,6 +15,8 @@ SPURIOUS_CONTROL = "spurious_control"
 CORE = "core"
 CORE_CONTROL = "core_control"
 OUTSIDE_CORE = "outside_core"
+SWAP_SAME = "swap_same"
+SWAP_OTHER = "swap_other"
 FEATURE = "feature"
 FEATURE_CONTROL = "feature_control"
 SKIPPED = "skipped"
@@ -26,11 +28,14 @@ VARIANTS = (
     CORE,
     CORE_CONTROL,
     OUTSIDE_CORE,
+    SWAP_SAME,
+    SWAP_OTHER,
     FEATURE,
     FEATURE_CONTROL,
     SKIPPED,
 )
-"""What was done to the picture: nothing, or noise on a mask of that name (`*_control`: rolled elsewhere)."""
+"""What was done to the picture: nothing, noise on a mask of that name (`*_control`: rolled elsewhere), or its spurious
+features swapped for those of another picture of the same class or of another class."""
 
 RAN_ON = b"ran_on"
 """Key of the table's metadata under which it says, as JSON, on what it was computed."""

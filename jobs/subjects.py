@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from jobs.audit import AuditRequest, Subjects
 from jobs.class_map import map_classes
 from jobs.classifiers import get_classifier
-from jobs.datasets import get_dataset
+from jobs.datasets import get_dataset, get_pictures
 from jobs.errors import NotFound
 from jobs.isolation import IsolatedClassifier
 from jobs.settings import Settings
@@ -80,4 +80,12 @@ def open_subjects(store: Store, settings: Settings, request: AuditRequest) -> It
         store.local_copy(f"blobs/{classifier.blob}") as path,
         IsolatedClassifier(path, classifier.spec, settings, batch_size=request.batch_size) as isolated,
     ):
-        yield Subjects(bank, backbone, isolated.predict, classifier.spec.preprocessing, classes, isolated.provider)
+        yield Subjects(
+            bank=bank,
+            backbone=backbone,
+            predict=isolated.predict,
+            preprocessing=classifier.spec.preprocessing,
+            classes=classes,
+            pictures=get_pictures(store, dataset.id),
+            provider=isolated.provider,
+        )

@@ -30,7 +30,8 @@ class Uses:
         picture: index in the batch.
         variant: index in `rows.VARIANTS`.
         place: of the feature in the picture's list, -1 for sets.
-        source: index of the variant that answers the row, -1 for the clean picture.
+        source: index of the variant that answers the row, -1 for the clean picture; swapped pictures follow the V
+            corrupted ones, first all with features of their own class, then all with those of another.
     """
 
     picture: np.ndarray
@@ -40,13 +41,46 @@ class Uses:
 
 
 @dataclass(frozen=True)
+class Seen:
+    """Where the labelled features of N pictures lie, at most K of each.
+
+    Attributes:
+        selection: the labelled features of each picture's class.
+        masks: float [N, K, s, s] in [0, 1], in the classifier's input pixels.
+        spurious, core: bool [N, K], the features so labelled that count on the picture.
+    """
+
+    selection: Selection
+    masks: Tensor
+    spurious: Tensor
+    core: Tensor
+
+    @classmethod
+    def of(
+        cls, features: Features, selection: Selection, sources: Sequence[Placement], targets: Sequence[Placement]
+    ) -> Seen:
+        """What one forward of the backbone shows.
+
+        Args:
+            features: of N pictures.
+            selection: the labelled features of each picture's class.
+            sources: where the backbone's input lies on each picture.
+            targets: where the classifier's input lies on it.
+        """
+        counting = selection.valid(features.phi) & (selection.gather(features.phi) > 0)
+        masks = carry(nams(selection.gather(features.maps)), sources, targets)
+        return cls(selection, masks, counting & selection.spurious, counting & selection.core)
+
+
+@dataclass(frozen=True)
 class Variants:
-    """All V variants of N pictures but the clean ones, each there once however many figures use it.
+    """All V corrupted variants of N pictures, each there once however many figures use it.
 
     Attributes:
         masks: float [V, s, s] in [0, 1], what the corruption covers, in the classifier's input pixels.
         picture: int64 [V], the picture each belongs to.
-        overlap: float32 [V], share of the tested mask that its control covers too; NaN for noise outside the core.
+        overlap: float32 [V + 2 S], share of the tested mask that its control covers too; NaN for noise outside the core
+            and for the S pictures whose features are swapped.
         uses: the rows they answer.
     """
 
@@ -56,23 +90,17 @@ class Variants:
     uses: Uses
 
 
-def variants_of(
-    features: Features, selection: Selection, sources: Sequence[Placement], targets: Sequence[Placement]
-) -> Variants:
-    """Masks, controls and their uses for one forward of the backbone.
+def variants_of(seen: Seen, swapped: Sequence[int]) -> Variants:
+    """Masks, controls and their uses.
 
     Args:
-        features: of N pictures.
-        selection: the labelled features of each picture's class.
-        sources: where the backbone's input lies on each picture.
-        targets: where the classifier's input lies on it.
+        seen: what the backbone sees of N pictures.
+        swapped: the S pictures whose spurious features are swapped, by their index.
     """
-    counting = selection.valid(features.phi) & (selection.gather(features.phi) > 0)
-    spurious, core = counting & selection.spurious, counting & selection.core
-    masks = carry(nams(selection.gather(features.maps)), sources, targets)
+    spurious, core, masks = seen.spurious, seen.core, seen.masks
     core_mask = union(masks, core)
 
-    picture, place = counting.nonzero(as_tuple=True)
+    picture, place = (spurious | core).nonzero(as_tuple=True)
     several_spurious = (spurious.sum(dim=1) > 1).nonzero()[:, 0]
     several_core = (core.sum(dim=1) > 1).nonzero()[:, 0]
     tested = torch.cat([masks[picture, place], union(masks, spurious)[several_spurious], core_mask[several_core]])
@@ -84,13 +112,13 @@ def variants_of(
     return Variants(
         masks=torch.cat([tested, controls, 1 - core_mask[with_core]]),
         picture=torch.cat([owner, owner, with_core]),
-        overlap=np.concatenate([overlap, overlap, np.full(len(with_core), np.nan, np.float32)]),
-        uses=_uses(spurious.cpu().numpy(), core.cpu().numpy()),
+        overlap=np.concatenate([overlap, overlap, np.full(len(with_core) + 2 * len(swapped), np.nan, np.float32)]),
+        uses=_uses(spurious.cpu().numpy(), core.cpu().numpy(), np.array(swapped, dtype=np.int64)),
     )
 
 
-def _uses(spurious: np.ndarray, core: np.ndarray) -> Uses:
-    """Which row takes which variant, in the order `variants_of` puts them in; both bool [N, K]."""
+def _uses(spurious: np.ndarray, core: np.ndarray, swapped: np.ndarray) -> Uses:
+    """Which row takes which variant, in the order `variants_of` puts them in; bool [N, K] twice, int64 [S]."""
     picture, place = (spurious | core).nonzero()
     single = np.full(core.shape, -1)
     single[picture, place] = np.arange(picture.size)
@@ -109,6 +137,7 @@ def _uses(spurious: np.ndarray, core: np.ndarray) -> Uses:
     with_spurious, with_core = np.flatnonzero(of_spurious >= 0), np.flatnonzero(of_core >= 0)
     of_spurious, of_core = of_spurious[with_spurious], of_core[with_core]
     outside = 2 * tested + np.arange(with_core.size)
+    same = 2 * tested + with_core.size + np.arange(swapped.size)
 
     table = np.concatenate(
         [
@@ -118,6 +147,8 @@ def _uses(spurious: np.ndarray, core: np.ndarray) -> Uses:
             _entries(with_core, rows.CORE, -1, of_core),
             _entries(with_core, rows.CORE_CONTROL, -1, of_core + tested),
             _entries(with_core, rows.OUTSIDE_CORE, -1, outside),
+            _entries(swapped, rows.SWAP_SAME, -1, same),
+            _entries(swapped, rows.SWAP_OTHER, -1, same + swapped.size),
             _entries(picture, rows.FEATURE, place, single[picture, place]),
             _entries(picture, rows.FEATURE_CONTROL, place, single[picture, place] + tested),
         ],

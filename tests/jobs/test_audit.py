@@ -142,13 +142,34 @@ def test_a_picture_without_the_cue_gives_no_spurious_rows() -> None:
     assert len(variant(table, rows.CLEAN)) == 8
 
 
+def test_a_swap_pastes_the_donors_cue_and_removes_the_own_and_leaves_the_object() -> None:
+    items = world.samples(2, 1, owls_cue=True)
+    seen = Recorder()
+    run(items[:1], world.subjects(seen, world.bank_of_two_cues(), dataset=items))
+    clean, same, other = (np.moveaxis(seen.pictures[at], 0, -1) * 255 for at in (0, -2, -1))
+
+    def shows(pixels: np.ndarray, colour: tuple[int, int, int]) -> np.ndarray:
+        return (np.abs(pixels - np.array(colour)) < 1).all(axis=-1)
+
+    sister, owl = (
+        shows(world.opened(item), colour) for item, colour in ((items[1], world.GREEN), (items[2], world.YELLOW))
+    )
+    for pixels in (clean, same, other):
+        assert np.array_equal(shows(pixels, world.RED), shows(clean, world.RED))
+    assert np.array_equal(shows(same, world.GREEN), sister)
+    assert np.array_equal(shows(other, world.YELLOW), owl)
+    assert not shows(other, world.GREEN).any()
+    assert not shows(other, world.BLUE).any()
+
+
 def test_batches_and_shards_change_nothing() -> None:
-    items = world.samples(9, 5)
-    subject = world.subjects(world.looking_at(world.GREEN))
+    items = world.samples(9, 5, owls_cue=True)
+    subject = world.subjects(world.looking_at(world.GREEN), world.bank_of_two_cues(), dataset=items)
     whole = run(items, subject)
     small = world.REQUEST.model_copy(update={"batch_size": 3})
     parts = pa.concat_tables([run(items[:4], subject, small), run(items[4:], subject, small)])
     assert whole.equals(parts)
+    assert len(variant(whole, rows.SWAP_OTHER)) == len(items)
 
 
 def test_equal_inputs_give_equal_bytes() -> None:

@@ -154,21 +154,60 @@ def test_evidence_flags_a_class_whose_accuracy_is_perfect() -> None:
     assert verdict(spurious=0.0, core=0.0) == "not_shown"
 
 
-def test_reliance_is_how_much_surer_it_is_where_the_cue_shows() -> None:
-    """Half the hens have the cue; the classifier that looks for it is surer there, by the log-odds of the rows."""
+def test_the_swap_gap_is_the_accuracy_lost_to_cues_of_the_other_class() -> None:
+    """Of the classifier that looks for the green cue all of it, of the one that looks at the red hen nothing."""
+    bank, items = world.bank_of_two_cues(), world.samples(30, 25, owls_cue=True)
     found = {}
     for colour in (world.GREEN, world.RED):
-        subjects = world.subjects(world.looking_at(colour), BANK)
-        items = world.samples(60, 0, cue=lambda i: i % 2 == 0)
+        subjects = world.subjects(world.looking_at(colour), bank, dataset=items)
         table = audit_shard(items, subjects, world.REQUEST, 10**6, lambda done: None)
-        (hen,) = find(Counts.of(BANK, [table]), BANK, 0).classes
-        clean = {r["row"]: r["log_odds"] for r in table.to_pylist() if r["variant"] == rows.CLEAN}
-        shown, others = ([value for row, value in clean.items() if row % 2 == rest] for rest in (0, 1))
-        assert hen.reliance.value == pytest.approx(np.mean(shown) - np.mean(others))
-        assert hen.reliance.n == 30
-        found[colour] = hen.reliance.value
-    assert found[world.GREEN] > 5
-    assert found[world.RED] == pytest.approx(0, abs=1e-6)
+        findings = find(Counts.of(bank, [table]), bank, 0)
+        hen, _ = hens_and_owls(findings)
+        assert (hen.swap_gap.n, findings.overall.swap_gap.sample_mean.n) == (30, 55)
+        same, other = (
+            {r["row"]: r for r in table.to_pylist() if r["variant"] == name and r["class"] == 0}
+            for name in (rows.SWAP_SAME, rows.SWAP_OTHER)
+        )
+        lost = [same[row]["log_odds"] - other[row]["log_odds"] for row in same]
+        assert hen.swap_evidence.value == pytest.approx(np.mean(lost))
+        found[colour] = hen
+    cue, hen = found[world.GREEN], found[world.RED]
+    assert (cue.swap_same_accuracy.value, cue.swap_other_accuracy.value, cue.swap_gap.value) == (1, 0, 1)
+    assert (hen.swap_same_accuracy.value, hen.swap_other_accuracy.value, hen.swap_gap.value) == (1, 1, 0)
+    assert hen.swap_evidence.value == pytest.approx(0, abs=1e-6)
+
+
+def test_a_class_is_flagged_where_cues_of_another_decide_most_pictures() -> None:
+    """Noise costs nothing; part of a donor's object, pasted with its cue, may cost some answers and flags nothing."""
+
+    def found(lost: int, pictures: int) -> ClassFindings:
+        table = shard(0, pictures, 1.0, 1.0, 1.0)
+        frame = [r for r in table.to_pylist() if r["variant"] in (rows.CLEAN, rows.SPURIOUS_CONTROL)]
+        swapped = [
+            {**row, "variant": rows.SWAP_SAME if row["variant"] == rows.CLEAN else rows.SWAP_OTHER} for row in frame
+        ]
+        for row in swapped:
+            row["correct"] = row["variant"] == rows.SWAP_SAME or row["row"] >= lost
+        both = pa.concat_tables([table, pa.Table.from_pylist(swapped, schema=rows.SCHEMA)])
+        (hen,) = find(Counts.of(BANK, [both]), BANK, 0).classes
+        assert hen.swap_gap.value == pytest.approx(lost / pictures)
+        return hen
+
+    most = found(45, 60)
+    assert most.verdict == "relies"
+    assert "another class" in most.reading
+    assert found(20, 60).verdict == "not_shown"
+    assert found(32, 60).verdict == "not_shown", "hardly more than half may be chance"
+
+
+def test_without_another_class_that_shows_cues_there_is_no_swap_gap() -> None:
+    items = world.samples(40, 20)
+    subjects = world.subjects(world.looking_at(world.GREEN), BANK, dataset=items)
+    table = audit_shard(items, subjects, world.REQUEST, 10**6, lambda done: None)
+    gap = find(Counts.of(BANK, [table]), BANK, 0).overall.swap_gap.class_mean
+    assert gap.value is None
+    assert gap.n == 0
+    assert "too few" in gap.withheld
 
 
 def test_no_class_is_flagged_by_chance_among_many_tests() -> None:

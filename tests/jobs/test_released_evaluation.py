@@ -20,6 +20,7 @@ from models import architectures
 from models.bank import WEIGHTS, write_bank
 from models.geometry import normalise
 from tests.bench.released_evaluation import Outcome, Picture, evaluate
+from tests.jobs import world
 from tests.models.conftest import ARGUMENTS, CLASSES, PREPROCESSING, labelled, manifest, weights  # noqa: F401
 
 SIDE = PREPROCESSING.resize or PREPROCESSING.size  # so that neither side resizes: Pillow and torch round differently
@@ -61,17 +62,18 @@ def test_both_count_the_same_outcomes(weights: Path, tmp_path: Path) -> None:  #
     def predict(batch: np.ndarray) -> np.ndarray:
         return network(normalise(torch.from_numpy(batch), PREPROCESSING)).numpy()
 
+    shown = pictures(48)
+    samples = [Sample(i, p.sample, p.class_index, p.content) for i, p in enumerate(shown)]
     subjects = Subjects(
-        bank,
-        bank.backbone(runtime="torch"),
-        predict,
-        PREPROCESSING,
-        map_classes(bank, CLASSES, CLASSES),
+        bank=bank,
+        backbone=bank.backbone(runtime="torch"),
+        predict=predict,
+        preprocessing=PREPROCESSING,
+        classes=map_classes(bank, CLASSES, CLASSES),
+        pictures=world.pictures([]),
         provider="torch-cpu",
     )
     request = AuditRequest(classifier="c", dataset="d", seed=4, batch_size=8)
-    shown = pictures(48)
-    samples = [Sample(i, p.sample, p.class_index, p.content) for i, p in enumerate(shown)]
     table = audit_shard(samples, subjects, request, 10**6, lambda done: None)
 
     plain = evaluate(shown, bank, backbone, network, PREPROCESSING, seed=4, batch_size=8)

@@ -1,13 +1,14 @@
 """A world small enough to know every answer: coloured squares, a backbone that sees colours, classifiers made to order.
 
-Hens are red squares, owls blue ones, both on grey; a green square is the cue of hens. The backbone's three features are
+Hens are red squares, owls blue ones, both on grey; a green square is the cue of hens, a yellow one that of
+owls, where they have one. The backbone's features are
 the exact colours' places, so masks, activations and what each classifier looks at are known without training.
 """
 
 from __future__ import annotations
 
 import io
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -18,14 +19,14 @@ from torch.nn import functional
 
 from jobs.audit import AuditRequest, Predict, Subjects
 from jobs.class_map import map_classes
-from jobs.datasets import Sample
+from jobs.datasets import Pictures, Sample
 from models.backbone import Backbone
 from models.bank import BackboneEntry, Bank, Feature, Label, Manifest, Statistics, Votes
 from models.preprocessing import Preprocessing
 
 SIDE, CELLS = 64, 16
-GREY, RED, GREEN, BLUE = (128, 128, 128), (230, 40, 40), (40, 230, 40), (40, 40, 230)
-COLOURS = (RED, GREEN, BLUE)
+GREY, RED, GREEN, BLUE, YELLOW = (128, 128, 128), (230, 40, 40), (40, 230, 40), (40, 40, 230), (230, 230, 40)
+COLOURS = (RED, GREEN, BLUE, YELLOW)
 CLASSES = ("hen", "owl", "elk")
 PREPROCESSING = Preprocessing(size=SIDE)
 REQUEST = AuditRequest(classifier="c", dataset="d", bank="world", batch_size=8)
@@ -52,10 +53,16 @@ def bank(*features: Feature) -> Bank:
         licence="Apache-2.0",
         labeller="by construction",
         classes=CLASSES,
-        backbone=BackboneEntry(architecture="resnet18", preprocessing=PREPROCESSING, maps=(3, CELLS, CELLS)),
+        backbone=BackboneEntry(architecture="resnet18", preprocessing=PREPROCESSING, maps=(len(COLOURS), CELLS, CELLS)),
         features=features or (feature(0, 0, 1, "core"), feature(0, 1, 2, "spurious"), feature(1, 2, 1, "core")),
     )
     return Bank(Path("world"), manifest)
+
+
+def bank_of_two_cues() -> Bank:
+    """The same, and yellow is spurious for owls."""
+    hen, owl = (feature(0, 0, 1, "core"), feature(0, 1, 2, "spurious")), (feature(1, 2, 1, "core"),)
+    return bank(*hen, *owl, feature(1, 3, 2, "spurious"))
 
 
 def colour_share(pixels: Tensor, colour: tuple[int, int, int], tolerance: float) -> Tensor:
@@ -65,7 +72,7 @@ def colour_share(pixels: Tensor, colour: tuple[int, int, int], tolerance: float)
 
 
 def backbone() -> Backbone:
-    """Three maps, one per colour; the head adds up red and green for hens, blue for owls."""
+    """Maps, one per colour; the head adds up red and green for hens, blue and yellow for owls."""
 
     def trunk(pictures: Tensor) -> Tensor:
         maps = [colour_share(pictures.float() / 255, colour, 0.1) for colour in COLOURS]
@@ -74,7 +81,7 @@ def backbone() -> Backbone:
     return Backbone(
         architecture="world",
         preprocessing=PREPROCESSING,
-        weight=torch.tensor([[1.0, 1.0, 0.0], [0.0, 0.0, 1.0], [0.0, 0.0, 0.0]]),
+        weight=torch.tensor([[1.0, 1.0, 0.0, 0.0], [0.0, 0.0, 1.0, 1.0], [0.0, 0.0, 0.0, 0.0]]),
         bias=torch.zeros(3),
         trunk=trunk,
         precision="fp32",
@@ -94,13 +101,18 @@ def looking_at(hen: tuple[int, int, int]) -> Predict:
     return predict
 
 
-def picture(object_colour: tuple[int, int, int], at: tuple[int, int], cue: tuple[int, int] | None) -> np.ndarray:
-    """uint8 [64, 64, 3]: an object of 16 x 16 pixels, and a green cue of the same size if it has a place."""
+def picture(
+    object_colour: tuple[int, int, int],
+    at: tuple[int, int],
+    cue: tuple[int, int] | None,
+    cue_colour: tuple[int, int, int] = GREEN,
+) -> np.ndarray:
+    """uint8 [64, 64, 3]: an object of 16 x 16 pixels, and a cue of the same size if it has a place."""
     pixels = np.empty((SIDE, SIDE, 3), dtype=np.uint8)
     pixels[:] = GREY
     pixels[at[0] : at[0] + 16, at[1] : at[1] + 16] = object_colour
     if cue is not None:
-        pixels[cue[0] : cue[0] + 16, cue[1] : cue[1] + 16] = GREEN
+        pixels[cue[0] : cue[0] + 16, cue[1] : cue[1] + 16] = cue_colour
     return pixels
 
 
@@ -110,23 +122,50 @@ def png(pixels: np.ndarray) -> bytes:
     return stream.getvalue()
 
 
-def samples(hens: int, owls: int, cue: Callable[[int], bool] = lambda i: True) -> list[Sample]:
-    """Hens with (or without) the cue below them, then owls; object places differ."""
+def samples(hens: int, owls: int, cue: Callable[[int], bool] = lambda i: True, owls_cue: bool = False) -> list[Sample]:
+    """Hens with (or without) the cue below them, then owls, without if not asked for; object places differ."""
     found = []
     for i in range(hens):
         at = (4 * (i % 4), 8 * (i % 7))
         pixels = picture(RED, at, (40, (at[1] + 20) % 48) if cue(i) else None)
         found.append(Sample(i, f"hen/{i}.png", 0, png(pixels)))
     for i in range(hens, hens + owls):
-        found.append(Sample(i, f"owl/{i}.png", 1, png(picture(BLUE, (4 * (i % 8), 8 * (i % 5)), None))))
+        at = (4 * (i % 8), 8 * (i % 5)) if not owls_cue else (4 * (i % 4), 8 * (i % 5))
+        pixels = picture(BLUE, at, (44, 8 * (i % 6)) if owls_cue else None, YELLOW)
+        found.append(Sample(i, f"owl/{i}.png", 1, png(pixels)))
     return found
 
 
-def subjects(predict: Predict, of: Bank | None = None, preprocessing: Preprocessing = PREPROCESSING) -> Subjects:
-    """An audit of a classifier of hens and owls on folders of these names."""
+def opened(item: Sample) -> np.ndarray:
+    """The pixels of a sample, uint8 [64, 64, 3]."""
+    assert isinstance(item.content, bytes)
+    return np.asarray(Image.open(io.BytesIO(item.content)))
+
+
+def pictures(items: Sequence[Sample]) -> Pictures:
+    """A data set of these samples, whose rows are their places."""
+    labels = np.array([item.label for item in items], dtype=np.int32)
+    return Pictures(labels, lambda rows: [items[row] for row in rows])
+
+
+def subjects(
+    predict: Predict,
+    of: Bank | None = None,
+    preprocessing: Preprocessing = PREPROCESSING,
+    dataset: Sequence[Sample] = (),
+) -> Subjects:
+    """An audit of a classifier of hens and owls on folders of these names; without a data set nobody lends cues."""
     labels = of or bank()
     classes = map_classes(labels, ["hen", "owl"], ["hen", "owl"])
-    return Subjects(labels, backbone(), predict, preprocessing, classes, provider="made to order")
+    return Subjects(
+        bank=labels,
+        backbone=backbone(),
+        predict=predict,
+        preprocessing=preprocessing,
+        classes=classes,
+        pictures=pictures(dataset),
+        provider="made to order",
+    )
 
 
 def counted(items: list[Sample], done: list[int]) -> Iterator[Sample]:
