@@ -45,6 +45,9 @@ ROUTERS: tuple[APIRouter, ...] = (
     pages.router,
 )
 
+FASTAPI_PAGES = ("/docs", "/docs/oauth2-redirect", "/redoc")
+"""They have their scripts from another host; ours is in `routes/pages.py`."""
+
 REDIS_SECONDS = 2.0
 """Longest a health check or a scrape waits for Redis."""
 DESCRIPTION = """\
@@ -124,6 +127,7 @@ def build_server(settings: Settings, folder: Path) -> Server:
     server = Server(api, accelerator="cpu", timeout=False, restart_workers=True)
     server.uvicorn_graceful_timeout = round(settings.deadline_seconds) + 5
     app = server.app
+    app.router.routes[:] = [route for route in app.routes if getattr(route, "path", "") not in FASTAPI_PAGES]
     app.title, app.version, app.description = "Cuecheck", code_version(), DESCRIPTION
 
     store = Store.from_settings(settings)

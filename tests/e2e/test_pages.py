@@ -92,6 +92,23 @@ def answer_with(page: Page, path: str, body: dict[str, Any]) -> None:
     page.route(re.compile(path), lambda route: route.fulfill(json=body))
 
 
+# --- The reference of the API
+
+
+def test_the_reference_is_drawn_from_this_host_alone_and_tries_requests(open_page: OpenPage) -> None:
+    page = open_page("/docs")
+    expect(page.locator(".opblock")).to_have_count(
+        page.evaluate("""async () => {
+            const { paths } = await (await fetch("/openapi.json")).json();
+            return Object.values(paths).reduce((sum, path) => sum + Object.keys(path).length, 0);
+        }""")
+    )
+    operation = page.locator(".opblock", has_text="/v1/capabilities")
+    operation.locator(".opblock-summary-control").click()
+    operation.get_by_role("button", name="Execute").click()
+    expect(operation.locator(".live-responses-table tbody .response-col_status")).to_contain_text("200")
+
+
 # --- Try a picture
 
 
