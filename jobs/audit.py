@@ -233,6 +233,10 @@ def _audit(batch: list[View], subjects: Subjects, request: AuditRequest, donors:
     predicted, correct, log_odds = _judge(logits[answer], class_index, subjects.classes.of_output)
     overlap = np.concatenate([np.full(len(batch), np.nan, np.float32), variants.overlap])[answer]
     feature_rows = uses.place >= 0
+    donor = np.array([pair[which].row for which in range(len(Pair._fields)) for pair in pairs.values()], dtype=np.int64)
+    swap_rows = uses.source >= len(variants.masks)
+    donor_of = np.ma.masked_all(uses.source.size, dtype=np.int64)
+    donor_of[swap_rows] = donor[uses.source[swap_rows] - len(variants.masks)]
     return rows.rows(
         {
             "sample": np.array([picture.sample for picture in batch], dtype=object)[owner],
@@ -246,6 +250,7 @@ def _audit(batch: list[View], subjects: Subjects, request: AuditRequest, donors:
             "log_odds": log_odds,
             "energy": energy[answer],
             "overlap": np.ma.masked_invalid(overlap),
+            "donor": donor_of,
             "activation": np.ma.array(activation[owner, uses.place], mask=~feature_rows),
         }
     )

@@ -7,8 +7,8 @@ figures need only how often each *pattern* of outcomes occurs, e.g. (clean right
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, fields
 from typing import Any
 
 import numpy as np
@@ -74,6 +74,25 @@ class Worst:
         return (not self.lost, self.tested - self.control, self.row)
 
 
+@dataclass(frozen=True)
+class WorstSwap:
+    """A picture whose class loses much probability to the spurious features of another.
+
+    Attributes:
+        worst: the picture; its control shows the features of another picture of the class, tested those of another.
+        same, other: rows of the pictures whose features these are.
+    """
+
+    worst: Worst
+    same: int
+    other: int
+
+    @property
+    def rows(self) -> tuple[int, int, int]:
+        """The picture and the two that lend."""
+        return self.worst.row, self.same, self.other
+
+
 class Counts:
     """Sums over the tables added so far; their size depends on the bank alone.
 
@@ -82,6 +101,7 @@ class Counts:
         skipped_samples: the first of them.
         ran_on: shards by what they were computed on, as JSON.
         worst: per spurious (class, feature), the pictures where it matters most, first the worst.
+        worst_swaps: per class, the same of swaps.
     """
 
     def __init__(self, bank: Bank) -> None:
@@ -100,6 +120,7 @@ class Counts:
         self.skipped_samples: list[SkippedSample] = []
         self.ran_on: Counter[str] = Counter()
         self.worst: dict[tuple[int, int], list[Worst]] = {}
+        self.worst_swaps: dict[int, list[WorstSwap]] = {}
 
     @classmethod
     def of(cls, bank: Bank, tables: Iterable[pa.Table]) -> Counts:
@@ -179,6 +200,8 @@ class Counts:
             if name == rows.CORE:
                 pattern += columns.where(rows.OUTSIDE_CORE).correct * 4
             self._accumulate(offset + tested.class_index, pattern, tested, control)
+            if name == rows.SWAP_OTHER:
+                self._remember_swaps(own, tested, control)
 
         tested, control = columns.where(rows.FEATURE), columns.where(rows.FEATURE_CONTROL)
         own = clean.at(np.searchsorted(sample, tested.row))
@@ -203,22 +226,40 @@ class Counts:
 
     def _remember_worst(self, clean: _Columns, tested: _Columns, control: _Columns) -> None:
         codes = self._code(tested.class_index, tested.feature)
-        lost = (control.correct == 1) & (tested.correct == 0)
-        gain = tested.probability - control.probability
-        order = np.lexsort((tested.row, gain, ~lost, codes))
-        order = order[np.isin(codes[order], self._spurious) & (gain[order] < 0)]
-        first_of_feature = np.searchsorted(codes[order], codes[order])
-        for i in order[np.arange(order.size) - first_of_feature < WORST].tolist():
+        for i, found in _worst_of_each(codes, np.isin(codes, self._spurious), clean, tested, control):
             key = int(tested.class_index[i]), int(tested.feature[i])
-            found = Worst(
+            self.worst[key] = sorted([*self.worst.get(key, []), found], key=Worst.order)[:WORST]
+
+    def _remember_swaps(self, clean: _Columns, tested: _Columns, control: _Columns) -> None:
+        every = np.ones(tested.row.size, dtype=bool)
+        for i, found in _worst_of_each(tested.class_index, every, clean, tested, control):
+            key, swap = int(tested.class_index[i]), WorstSwap(found, int(control.donor[i]), int(tested.donor[i]))
+            self.worst_swaps[key] = sorted(
+                [*self.worst_swaps.get(key, []), swap], key=lambda known: known.worst.order()
+            )[:WORST]
+
+
+def _worst_of_each(
+    codes: Ints, among: NDArray[np.bool_], clean: _Columns, tested: _Columns, control: _Columns
+) -> Iterator[tuple[int, Worst]]:
+    """Of each code the `WORST` pictures that lose probability, by their index."""
+    lost = (control.correct == 1) & (tested.correct == 0)
+    gain = tested.probability - control.probability
+    order = np.lexsort((tested.row, gain, ~lost, codes))
+    order = order[among[order] & (gain[order] < 0)]
+    first_of_code = np.searchsorted(codes[order], codes[order])
+    for i in order[np.arange(order.size) - first_of_code < WORST].tolist():
+        yield (
+            i,
+            Worst(
                 row=int(tested.row[i]),
                 sample=tested.sample[i].as_py(),
                 clean=float(clean.probability[i]),
                 control=float(control.probability[i]),
                 tested=float(tested.probability[i]),
                 lost=bool(lost[i]),
-            )
-            self.worst[key] = sorted([*self.worst.get(key, []), found], key=Worst.order)[:WORST]
+            ),
+        )
 
 
 @dataclass(frozen=True)
@@ -235,6 +276,7 @@ class _Columns:
     log_odds: Floats
     energy: Floats
     overlap: Floats
+    donor: Ints
 
     @classmethod
     def of(cls, table: pa.Table) -> _Columns:
@@ -256,6 +298,7 @@ class _Columns:
             log_odds=real("log_odds"),
             energy=real("energy"),
             overlap=real("overlap"),
+            donor=whole("donor"),
         )
         return columns.at(np.lexsort((columns.feature, columns.row)))
 
@@ -267,4 +310,4 @@ class _Columns:
         return _Columns(sample=self.sample.take(pa.array(indices)), **taken)
 
 
-_ARRAYS = ("row", "variant", "class_index", "feature", "correct", "probability", "log_odds", "energy", "overlap")
+_ARRAYS = tuple(field.name for field in fields(_Columns) if field.name != "sample")

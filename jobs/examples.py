@@ -1,4 +1,4 @@
-"""Pictures for a report: where the worst features lie and what noise on them did to the classifier."""
+"""Pictures for a report: where the worst features lie, and what noise on them and swaps did to the classifier."""
 
 from __future__ import annotations
 
@@ -16,24 +16,69 @@ from torch.nn import functional
 
 from jobs import rows
 from jobs.audit import AuditRequest
-from jobs.counts import Worst
+from jobs.counts import Worst, WorstSwap
 from jobs.datasets import Sample, Skipped
+from jobs.donors import Donor
 from jobs.findings import ClassFindings, FeatureFindings
 from jobs.pictures import decode
+from jobs.swaps import regions, swap
 from jobs.variants import Seen, variants_of
 from jobs.views import View, view_of
 from models.backbone import Backbone
-from models.bank import Bank
+from models.bank import Bank, Feature
 from models.corruptions import CORRUPTIONS, draws_of_sample
 from models.geometry import Preprocessing
 from models.masks import Selection
 
 MOST_FEATURES, MOST_OF_ONE_CLASS = 6, 2
+MOST_SWAPS = 3
 SMALLEST_SIDE, LARGEST_SIDE = 192, 288
 OUTLINE = (255, 122, 0)
 
 Read = Callable[[Sequence[int]], Iterable[Sample]]
 """Reads some rows of the data set, which ascend."""
+
+
+@dataclass(frozen=True)
+class Viewer:
+    """What it takes to see a few pictures again as the audit saw them.
+
+    Attributes:
+        bank, backbone: the labels and their network.
+        classifier: how pictures become the classifier's input.
+        of_label: class index in the bank per label of the data set.
+        read: the data set.
+        max_pixels: as in the settings.
+    """
+
+    bank: Bank
+    backbone: Backbone
+    classifier: Preprocessing
+    of_label: NDArray[np.int32]
+    read: Read
+    max_pixels: int
+
+    def views(self, rows: Iterable[int]) -> dict[int, View]:
+        """Those of some rows that can still be read."""
+        return {
+            sample.row: view_of(
+                decode(sample.content, self.max_pixels),
+                sample.row,
+                sample.sample,
+                int(self.of_label[sample.label]),
+                self.backbone.preprocessing,
+                self.classifier,
+            )
+            for sample in self.read(sorted(set(rows)))
+            if not isinstance(sample.content, Skipped)
+        }
+
+    def see(self, views: Sequence[View]) -> tuple[list[tuple[Feature, ...]], Seen]:
+        """The labelled features of each picture, and where they lie."""
+        labelled = [self.bank.features(view.class_index) for view in views]
+        features = self.backbone.forward(torch.stack([view.backbone_pixels for view in views]))
+        selection = Selection.of(labelled, features.phi.device)
+        return labelled, Seen.of(features, selection, [view.source for view in views], [view.target for view in views])
 
 
 @dataclass(frozen=True)
@@ -62,15 +107,36 @@ class Exhibit:
     examples: tuple[Example, ...]
 
 
+@dataclass(frozen=True)
+class SwapExample:
+    """One picture with the spurious features of others; pictures as in `Example`.
+
+    Attributes:
+        worst: which picture, and the probabilities of its class: control with `same`, tested with `other`.
+        other_class: whose features `other` shows.
+        picture, same, other: unchanged; with the features of another picture of its class; with those of another class.
+    """
+
+    worst: Worst
+    other_class: str
+    picture: str
+    same: str
+    other: str
+
+
+@dataclass(frozen=True)
+class SwapExhibit:
+    """A class with the pictures that lose most to a swap."""
+
+    findings: ClassFindings
+    examples: tuple[SwapExample, ...]
+
+
 def exhibits(
     classes: Sequence[ClassFindings],
     worst: Mapping[tuple[int, int], Sequence[Worst]],
-    bank: Bank,
-    backbone: Backbone,
-    classifier: Preprocessing,
+    viewer: Viewer,
     request: AuditRequest,
-    read: Read,
-    max_pixels: int,
 ) -> list[Exhibit]:
     """The features on which noise takes most evidence beyond its control, each with its worst pictures.
 
@@ -78,28 +144,44 @@ def exhibits(
     are read again and their masks computed again as in the audit.
     """
     chosen = _strongest(classes, worst)
-    class_of = {e.row: own.index for own, feature in chosen for e in worst[own.index, feature.feature]}
-    views = {
-        sample.row: view_of(
-            decode(sample.content, max_pixels),
-            sample.row,
-            sample.sample,
-            class_of[sample.row],
-            backbone.preprocessing,
-            classifier,
-        )
-        for sample in read(sorted(class_of))
-        if not isinstance(sample.content, Skipped)
-    }
+    views = viewer.views(entry.row for own, feature in chosen for entry in worst[own.index, feature.feature])
     found = []
     for own, feature in chosen:
         shown = [
-            _example(views[entry.row], entry, feature.feature, bank, backbone, request)
+            _example(views[entry.row], entry, feature.feature, viewer, request)
             for entry in worst[own.index, feature.feature]
             if entry.row in views
         ]
         found.append(Exhibit(own.name, feature, tuple(example for example in shown if example is not None)))
     return [exhibit for exhibit in found if exhibit.examples]
+
+
+def swap_exhibits(
+    classes: Sequence[ClassFindings], worst: Mapping[int, Sequence[WorstSwap]], viewer: Viewer
+) -> list[SwapExhibit]:
+    """The classes of the largest swap gaps whose interval lies above 0, each with the pictures that lose most."""
+    gaps = [own for own in classes if (own.swap_gap.low or 0) > 0 and worst.get(own.index)]
+    gaps = sorted(gaps, key=lambda own: -(own.swap_gap.value or 0))[:MOST_SWAPS]
+    views = viewer.views(row for own in gaps for entry in worst[own.index] for row in entry.rows)
+    found = []
+    for own in gaps:
+        shown = [
+            _swap_example(entry, [views[row] for row in entry.rows], viewer)
+            for entry in worst[own.index]
+            if views.keys() >= set(entry.rows)
+        ]
+        found.append(SwapExhibit(own, tuple(shown)))
+    return [exhibit for exhibit in found if exhibit.examples]
+
+
+@torch.inference_mode()
+def _swap_example(entry: WorstSwap, views: Sequence[View], viewer: Viewer) -> SwapExample:
+    spurious, core = regions(viewer.see(views)[1])
+    inputs = [view.classifier_pixels for view in views]
+    donors = [Donor(views[i].row, inputs[i], spurious[i], core[i]) for i in (1, 2)]
+    shown = [inputs[0], *(swap(inputs[0], spurious[0], core[0], donor) for donor in donors)]
+    picture, same, other = (data_uri(_enlarged(pixels.float() / 255)) for pixels in shown)
+    return SwapExample(entry.worst, viewer.bank.classes[views[2].class_index], picture, same, other)
 
 
 def _strongest(
@@ -119,14 +201,10 @@ def _strongest(
 
 
 @torch.inference_mode()
-def _example(
-    view: View, worst: Worst, feature_index: int, bank: Bank, backbone: Backbone, request: AuditRequest
-) -> Example | None:
+def _example(view: View, worst: Worst, feature_index: int, viewer: Viewer, request: AuditRequest) -> Example | None:
     """None where the feature no longer counts on the picture, being at the very edge of its validated range."""
-    labelled = bank.features(view.class_index)
-    features = backbone.forward(view.backbone_pixels[None])
-    selection = Selection.of([labelled], features.phi.device)
-    variants = variants_of(Seen.of(features, selection, [view.source], [view.target]), swapped=[])
+    (labelled,), seen = viewer.see([view])
+    variants = variants_of(seen, swapped=[])
     place = [feature.feature_index for feature in labelled].index(feature_index)
     pixels = view.classifier_pixels.float() / 255
     draws = torch.from_numpy(draws_of_sample(request.seed, view.sample, tuple(pixels.shape)))

@@ -11,10 +11,11 @@ import pyarrow.parquet as pq
 
 from jobs import rows
 from jobs.audit import AuditRequest
+from jobs.class_map import map_classes
 from jobs.classifiers import get_classifier
 from jobs.counts import Counts
 from jobs.datasets import get_dataset, read_rows
-from jobs.examples import exhibits
+from jobs.examples import Viewer, exhibits, swap_exhibits
 from jobs.reduction import find
 from jobs.report import make_report
 from jobs.report_page import render_html
@@ -46,17 +47,18 @@ def publish(store: Store, settings: Settings, request: AuditRequest, plan: Shard
         store.write_file(f"{folder}/skipped.parquet", skipped)
     findings = find(counts, bank, request.seed)
     report = make_report(plan.audit, code_version, request, classifier, dataset, bank, counts, findings)
-    shown = exhibits(
-        findings.classes,
-        counts.worst,
-        bank,
-        load_backbone(bank, settings),
-        classifier.spec.preprocessing,
-        request,
-        lambda wanted: read_rows(store, dataset.id, wanted),
-        settings.max_pixels,
+    classes = map_classes(bank, dataset.classes, classifier.spec.classes, request.class_map, request.classes)
+    viewer = Viewer(
+        bank=bank,
+        backbone=load_backbone(bank, settings),
+        classifier=classifier.spec.preprocessing,
+        of_label=classes.of_label,
+        read=lambda wanted: read_rows(store, dataset.id, wanted),
+        max_pixels=settings.max_pixels,
     )
-    store.write_bytes(f"{folder}/report.html", render_html(report, shown).encode())
+    shown = exhibits(findings.classes, counts.worst, viewer, request)
+    swapped = swap_exhibits(findings.classes, counts.worst_swaps, viewer)
+    store.write_bytes(f"{folder}/report.html", render_html(report, shown, swapped).encode())
     store.write_bytes(f"{folder}/report.json", report.to_json())
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from jobs.examples import Exhibit
+from jobs.examples import Exhibit, SwapExhibit
 from jobs.figures import Figure, counted, index, nats, percent, points
 from jobs.findings import ClassFindings
 from jobs.report import Report
@@ -48,12 +48,13 @@ class Scale:
         return cls(-reach, reach)
 
 
-def render_html(report: Report, exhibits: Sequence[Exhibit]) -> str:
+def render_html(report: Report, exhibits: Sequence[Exhibit], swaps: Sequence[SwapExhibit]) -> str:
     """The page; whatever comes from users is escaped.
 
     Args:
         report: everything it says.
         exhibits: pictures of the worst features.
+        swaps: pictures that lose most to a swap.
     """
     environment = Environment(
         loader=PackageLoader("jobs"),
@@ -79,6 +80,7 @@ def render_html(report: Report, exhibits: Sequence[Exhibit]) -> str:
     context: dict[str, Any] = {
         "report": report,
         "exhibits": exhibits,
+        "swaps": swaps,
         "classes": ordered[:MOST_ROWS],
         "details": ordered[:MOST_DETAILS],
         "verdicts": VERDICTS,

@@ -53,6 +53,7 @@ SCHEMA = pa.schema(
         pa.field("log_odds", pa.float32(), metadata={"about": "ln p / (1 - p) of that probability, from the logits"}),
         pa.field("energy", pa.float32(), metadata={"about": "||x' - x||_2 in the classifier's input, [0, 1] pixels"}),
         pa.field("overlap", pa.float32(), metadata={"about": "share of the mask its control covers too, [0, 1]"}),
+        pa.field("donor", pa.int64(), metadata={"about": "row whose spurious features swap_same and swap_other show"}),
         pa.field("activation", pa.float32(), metadata={"about": "phi_j of feature and feature_control rows"}),
         pa.field("reason", pa.string(), metadata={"about": "code saying why a sample was skipped"}),
         pa.field("detail", pa.string(), metadata={"about": "the same in words, with the value at fault"}),
