@@ -99,6 +99,8 @@ class Donors:
             class_index: of the picture, in the bank.
             row, sample: which it is; it never lends to itself.
         """
+        if len(self._candidates.get(class_index, ())) < 2:
+            return None  # nothing to look at but the picture itself
         digest = hashlib.sha256(f"{self._seed}:{sample}:donors".encode()).digest()
         first, second, third = (int.from_bytes(digest[i : i + 8], "little") for i in (0, 8, 16))
         same = [donor for donor in self._of(class_index) if donor.row != row]

@@ -84,6 +84,12 @@ def test_large_inputs_of_many_classes_keep_fewer_donors() -> None:
     assert len(lent) == 2
 
 
+def test_a_class_of_one_picture_is_not_looked_at() -> None:
+    herd = Herd(1, 1, 30)
+    assert pairs(herd, herd.donors(), [0, 1]) == []
+    assert herd.read == []
+
+
 def test_classes_that_may_not_lend_do_not() -> None:
     herd = Herd(20, 20, 20)
     assert {int(herd.labels[other]) for _, other in pairs(herd, herd.donors(classes=[0, 2]), range(20))} == {2}
