@@ -6,7 +6,7 @@ once through the classifier, many to a batch.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from typing import NamedTuple
@@ -21,7 +21,7 @@ from torch import Tensor
 from jobs import rows
 from jobs.class_map import REASONS, ClassMap
 from jobs.datasets import Pictures, Sample, Skipped
-from jobs.donors import Donor, Donors, Pair
+from jobs.donors import Donor, Donors
 from jobs.pictures import PictureError, decode
 from jobs.swaps import lenders, regions, swap
 from jobs.variants import Seen, Variants, variants_of
@@ -222,8 +222,9 @@ def _audit(batch: list[View], subjects: Subjects, request: AuditRequest, donors:
         features, seen = _see(batch, subjects)
         showing = [(i, batch[i]) for i in seen.spurious.any(dim=1).nonzero()[:, 0].tolist()]
         pairs = {i: pair for i, p in showing if (pair := donors.pair(p.class_index, p.row, p.sample)) is not None}
+        lent = [(i, pair.same) for i, pair in pairs.items()] + [(i, pair.other) for i, pair in pairs.items()]
         variants = variants_of(seen, list(pairs))
-        logits, energy = _classify(batch, variants, *_swapped(batch, seen, pairs), subjects, request)
+        logits, energy = _classify(batch, variants, *_swapped(batch, seen, lent), subjects, request)
         activation = seen.selection.gather(features.phi).cpu().numpy()
         channels = seen.selection.channels.cpu().numpy()
     uses = variants.uses
@@ -233,10 +234,7 @@ def _audit(batch: list[View], subjects: Subjects, request: AuditRequest, donors:
     predicted, correct, log_odds = _judge(logits[answer], class_index, subjects.classes.of_output)
     overlap = np.concatenate([np.full(len(batch), np.nan, np.float32), variants.overlap])[answer]
     feature_rows = uses.place >= 0
-    donor = np.array([pair[which].row for which in range(len(Pair._fields)) for pair in pairs.values()], dtype=np.int64)
-    swap_rows = uses.source >= len(variants.masks)
-    donor_of = np.ma.masked_all(uses.source.size, dtype=np.int64)
-    donor_of[swap_rows] = donor[uses.source[swap_rows] - len(variants.masks)]
+    donor = np.array([-1] * (len(batch) + len(variants.masks)) + [own.row for _, own in lent])[answer]
     return rows.rows(
         {
             "sample": np.array([picture.sample for picture in batch], dtype=object)[owner],
@@ -250,22 +248,18 @@ def _audit(batch: list[View], subjects: Subjects, request: AuditRequest, donors:
             "log_odds": log_odds,
             "energy": energy[answer],
             "overlap": np.ma.masked_invalid(overlap),
-            "donor": donor_of,
+            "donor": np.ma.masked_less(donor, 0),
             "activation": np.ma.array(activation[owner, uses.place], mask=~feature_rows),
         }
     )
 
 
-def _swapped(batch: Sequence[View], seen: Seen, pairs: Mapping[int, Pair]) -> tuple[Tensor, Tensor]:
-    """Pictures with swapped features, uint8 [2 S, 3, s, s], in the order of `Uses.source`, and whose: int64 [2 S]."""
+def _swapped(batch: Sequence[View], seen: Seen, lent: Sequence[tuple[int, Donor]]) -> tuple[Tensor, Tensor]:
+    """Pictures with what donors lend to those of these indices: uint8 [2 S, 3, s, s]; and the indices, int64 [2 S]."""
     spurious, core = regions(seen)
-    made = [
-        swap(batch[i].classifier_pixels, spurious[i], core[i], pair[which])
-        for which in range(len(Pair._fields))
-        for i, pair in pairs.items()
-    ]
+    made = [swap(batch[i].classifier_pixels, spurious[i], core[i], donor) for i, donor in lent]
     pictures = torch.stack(made) if made else torch.empty(0, 3, *spurious.shape[1:], dtype=torch.uint8)
-    return pictures, torch.tensor(list(pairs), dtype=torch.int64).repeat(2)
+    return pictures, torch.tensor([i for i, _ in lent], dtype=torch.int64)
 
 
 def _classify(
