@@ -56,8 +56,8 @@ METHOD = (
 RESERVATIONS = (
     "The masks show where the bank's backbone sees these features, not what the audited classifier looks at; what "
     "noise there does to the classifier is measured on the classifier itself.",
-    "Noisy pictures are unlike those a classifier was trained on, and one trained with noise will look better here. "
-    "Compare classifiers only under the same bank, data set, noise and seed.",
+    "Noisy and pasted pictures are unlike those a classifier was trained on, and one trained with noise will look "
+    "better. Compare classifiers only under the same bank, data set, noise and seed.",
     "Only features that somebody labelled are tested: a class that is not flagged may rely on others.",
     "Where a mask covers more than about half of the picture its control cannot avoid the same place: differences are "
     f"then understated, and above {100 * LARGEST_OVERLAP:.0f} % of overlap their absence counts as “cannot tell”.",
