@@ -19,14 +19,24 @@ class ShardPlan(BaseModel):
     rows: int = Field(ge=1, description="Samples in the index of the data set.")
     pictures: int = Field(ge=1, description="Samples to audit, spread evenly over the index.")
     shards: int = Field(ge=1, description="Number of shards.")
+    seed: int = Field(description="Of the choice of pictures, where not all are audited.")
 
     def positions(self, shard: int) -> range:
         """Which of the `pictures` belong to a shard."""
         return range(shard * self.pictures // self.shards, (shard + 1) * self.pictures // self.shards)
 
     def rows_of(self, shard: int) -> list[int]:
-        """The index rows of a shard, ascending."""
-        return [position * self.rows // self.pictures for position in self.positions(shard)]
+        """The index rows of a shard, ascending: one from each of `pictures` equal stretches of the index.
+
+        Which one is drawn: every fifth row of an archive that goes round its ten classes would be of two of them. The
+        draw is the same for all classifiers, so that they can be compared.
+        """
+        return [self._row(position) for position in self.positions(shard)]
+
+    def _row(self, position: int) -> int:
+        first, after = (at * self.rows // self.pictures for at in (position, position + 1))
+        drawn = hashlib.blake2b(f"{self.seed} {position}".encode(), digest_size=8).digest()
+        return first + int.from_bytes(drawn, "little") % (after - first)
 
     def file(self, shard: int) -> str:
         """The shard's name in the store; another plan or audit never gives the same."""
@@ -36,7 +46,7 @@ class ShardPlan(BaseModel):
         return f"audits/{self.audit}/shards/{shard:05d}-{key}.parquet"
 
 
-def plan_shards(audit: str, rows: int, max_pictures: int | None, shard_pictures: int) -> ShardPlan:
+def plan_shards(audit: str, rows: int, max_pictures: int | None, shard_pictures: int, seed: int) -> ShardPlan:
     """Cut an audit into shards of at most `shard_pictures`; a small one into up to four of at least 64.
 
     Args:
@@ -44,8 +54,9 @@ def plan_shards(audit: str, rows: int, max_pictures: int | None, shard_pictures:
         rows: Samples in the data set, >= 1.
         max_pictures: Audit at most this many; None for all.
         shard_pictures: As in the settings.
+        seed: Of the request.
     """
     pictures = rows if max_pictures is None else min(rows, max_pictures)
     needed = -(-pictures // shard_pictures)
     useful = min(FEWEST_SHARDS, -(-pictures // FEWEST_PICTURES))
-    return ShardPlan(audit=audit, rows=rows, pictures=pictures, shards=max(needed, useful))
+    return ShardPlan(audit=audit, rows=rows, pictures=pictures, shards=max(needed, useful), seed=seed)

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import IO, Any
 
 import fsspec
+from fsspec import AbstractFileSystem
 from fsspec.implementations.local import LocalFileSystem
 
 from jobs.errors import JobsError, NotFound, StoreFull, Unavailable
@@ -40,9 +41,7 @@ class Store:
                 so that a finished upload is renamed rather than copied.
         """
         self.url = url
-        # Without its cache of listings: other processes write too, and would not be seen.
-        self._files, root = fsspec.url_to_fs(url, use_listings_cache=False)
-        self._root = root.rstrip("/")
+        self._root = self._open()
         self.is_local = isinstance(self._files, LocalFileSystem)
         self._scratch = Path(self._root, ".scratch") if self.is_local or scratch is None else scratch
 
@@ -50,6 +49,20 @@ class Store:
     def from_settings(cls, settings: Settings) -> Store:
         """The store that the settings name."""
         return cls(settings.store_url, settings.scratch_dir)
+
+    def _open(self) -> str:
+        """Open the file system for this process; the root's path in it."""
+        # Without its cache of listings: other processes write too, and would not be seen.
+        self._opened, root = fsspec.url_to_fs(self.url, use_listings_cache=False)
+        self._process = os.getpid()
+        return root.rstrip("/")
+
+    @property
+    def _files(self) -> AbstractFileSystem:
+        """The file system. Drivers of object stores refuse to work in a process forked from the one they began in."""
+        if self._process != os.getpid():
+            self._open()
+        return self._opened
 
     def exists(self, name: str) -> bool:
         """Whether there is a file of this name."""

@@ -105,7 +105,8 @@ def plan_audit(queue: JobQueue, job: str, inputs: AuditInputs) -> None:
     name = f"audits/{job}/plan.json"
     if not store.exists(name):
         samples = get_dataset(store, inputs.request.dataset).pictures
-        fresh = plan_shards(job, samples, inputs.request.max_pictures, queue.settings.shard_pictures)
+        request = inputs.request
+        fresh = plan_shards(job, samples, request.max_pictures, queue.settings.shard_pictures, request.seed)
         store.write_bytes(name, fresh.model_dump_json(indent=1).encode())
     plan = _plan(store, job)
     ledger.move(job, [JobState.QUEUED], JobState.RUNNING, started=datetime.now(UTC))

@@ -23,7 +23,7 @@ from tests.jobs.installation import Installation, wait_for, work
 @pytest.mark.parametrize("samples", [1, 63, 64, 65, 261, 10_000, 123_457])
 @pytest.mark.parametrize("max_pictures", [None, 1, 100])
 def test_the_shards_hold_every_chosen_picture_once_and_in_order(samples: int, max_pictures: int | None) -> None:
-    plan = plan_shards("a", samples, max_pictures, shard_pictures=2000)
+    plan = plan_shards("a", samples, max_pictures, shard_pictures=2000, seed=0)
     chosen = [row for shard in range(plan.shards) for row in plan.rows_of(shard)]
     assert len(chosen) == plan.pictures == min(samples, max_pictures or samples)
     assert chosen == sorted(set(chosen))
@@ -34,18 +34,29 @@ def test_the_shards_hold_every_chosen_picture_once_and_in_order(samples: int, ma
 
 
 def test_a_choice_is_spread_over_the_whole_data_set() -> None:
-    plan = plan_shards("a", rows=1000, max_pictures=10, shard_pictures=2000)
-    assert plan.rows_of(0) == list(range(0, 1000, 100))
+    plan = plan_shards("a", rows=1000, max_pictures=10, shard_pictures=2000, seed=0)
+    assert [row // 100 for row in plan.rows_of(0)] == list(range(10))
+
+
+def test_a_choice_meets_every_class_of_an_archive_that_goes_round_them() -> None:
+    plan = plan_shards("a", rows=2000, max_pictures=400, shard_pictures=2000, seed=0)
+    chosen = [row for shard in range(plan.shards) for row in plan.rows_of(shard)]
+    assert min(sum(row % 10 == class_index for row in chosen) for class_index in range(10)) >= 20
+
+
+def test_a_choice_depends_on_the_seed_and_not_on_the_audit() -> None:
+    first, same, other = (plan_shards(a, 1000, 10, 2000, seed).rows_of(0) for a, seed in (("a", 0), ("b", 0), ("a", 1)))
+    assert first == same != other
 
 
 def test_small_data_sets_are_cut_too_so_that_progress_shows() -> None:
-    assert [plan_shards("a", rows, None, 2000).shards for rows in (10, 64, 130, 261, 9000)] == [1, 1, 3, 4, 5]
+    assert [plan_shards("a", rows, None, 2000, 0).shards for rows in (10, 64, 130, 261, 9000)] == [1, 1, 3, 4, 5]
 
 
 def test_a_shards_name_stands_for_all_it_was_made_from() -> None:
-    plan = plan_shards("a", 1000, None, 300)
-    others = [plan_shards("b", 1000, None, 300), plan_shards("a", 1000, 900, 300), plan_shards("a", 1000, None, 200)]
-    assert len({other.file(1) for other in [plan, *others]}) == 4
+    plan = plan_shards("a", 1000, None, 300, 0)
+    others = [("b", 1000, None, 300, 0), ("a", 1000, 900, 300, 0), ("a", 1000, None, 200, 0)]
+    assert len({other.file(1) for other in [plan, *(plan_shards(*made_from) for made_from in others)]}) == 4
     assert plan.file(1) == ShardPlan.model_validate_json(plan.model_dump_json()).file(1)
 
 

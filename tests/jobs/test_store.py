@@ -11,6 +11,7 @@ from pathlib import Path
 
 import fsspec
 import pytest
+from fsspec.implementations.local import LocalFileSystem
 
 from jobs.errors import NotFound, StoreFull
 from jobs.store import Store
@@ -121,3 +122,30 @@ def test_scratch_files_of_killed_processes_are_cleared_after_a_day(store: Store)
         store.clear_scratch()
         assert fresh.exists()
         assert not old.exists()
+
+
+class Refusing(LocalFileSystem):
+    """A local file system that works only in the process it began in, as the drivers of object stores do."""
+
+    protocol = "refusing"
+
+    def __init__(self, **options: object) -> None:
+        super().__init__(**options)
+        self.begun_in = os.getpid()
+
+    def cat_file(self, path: str, *arguments: object, **options: object) -> bytes:
+        if self.begun_in != os.getpid():
+            raise RuntimeError("This class is not fork-safe")
+        return bytes(super().cat_file(path, *arguments, **options))
+
+
+def test_a_store_works_in_a_process_forked_from_the_one_that_opened_it(tmp_path: Path) -> None:
+    fsspec.register_implementation("refusing", Refusing, clobber=True)
+    store = Store(f"refusing://{tmp_path}/store", scratch=tmp_path / "scratch")
+    store.write_bytes("a", b"kept")
+    here, there = multiprocessing.Pipe()
+    process = multiprocessing.get_context("fork").Process(target=lambda: there.send(store.read_bytes("a")))
+    process.start()
+    process.join(60)
+    assert process.exitcode == 0
+    assert here.recv() == b"kept"
