@@ -67,7 +67,10 @@ class Store:
     def exists(self, name: str) -> bool:
         """Whether there is a file of this name."""
         with _translated(name):
-            return bool(self._files.isfile(self._path(name)))
+            try:  # `isfile` says no where the storage does not answer
+                return bool(self._files.info(self._path(name))["type"] == "file")
+            except FileNotFoundError:
+                return False
 
     def size(self, name: str) -> int:
         """Size of a file, bytes."""
@@ -221,3 +224,7 @@ def _translated(name: str) -> Iterator[Any]:
                 f"No room in the store for {name!r}: {error.strerror}.", remedy="Free some space, then try again."
             ) from error
         raise Unavailable(f"The store failed at {name!r}: {error}") from error
+    except Exception as error:
+        if type(error).__module__ == "builtins":
+            raise  # a mistake of ours
+        raise Unavailable(f"The store failed at {name!r}: {error}") from error  # an object store's driver has its own

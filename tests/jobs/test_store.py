@@ -8,12 +8,14 @@ import resource
 from collections.abc import Iterator
 from multiprocessing.connection import Connection
 from pathlib import Path
+from typing import NoReturn
 
 import fsspec
 import pytest
+from fsspec import AbstractFileSystem
 from fsspec.implementations.local import LocalFileSystem
 
-from jobs.errors import NotFound, StoreFull
+from jobs.errors import NotFound, StoreFull, Unavailable
 from jobs.store import Store
 
 
@@ -149,3 +151,32 @@ def test_a_store_works_in_a_process_forked_from_the_one_that_opened_it(tmp_path:
     process.join(60)
     assert process.exitcode == 0
     assert here.recv() == b"kept"
+
+
+class DriverError(Exception):
+    """As drivers of object stores raise; no OSError."""
+
+
+class Away(AbstractFileSystem):
+    """An object store that does not answer."""
+
+    protocol = "away"
+
+    def info(self, *arguments: object, **options: object) -> NoReturn:
+        raise DriverError("Could not connect to the endpoint URL")
+
+    cat_file = ls = put_file = info
+
+
+def test_an_object_store_that_does_not_answer_is_unavailable_and_not_empty(tmp_path: Path) -> None:
+    fsspec.register_implementation("away", Away, clobber=True)
+    store = Store("away://bucket/prefix", scratch=tmp_path / "scratch")
+    for ask in (
+        lambda: store.exists("a"),
+        lambda: store.size("a"),
+        lambda: store.read_bytes("a"),
+        lambda: list(store.list("a")),
+        lambda: store.write_bytes("a", b""),
+    ):
+        with pytest.raises(Unavailable, match="endpoint"):
+            ask()
