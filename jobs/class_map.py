@@ -91,10 +91,13 @@ def _known(bank: Bank, name: str, field: str) -> int:
         raise Invalid(str(error), field=field, remedy=error.remedy) from error
 
 
-def _match(bank: Bank, name: str, targets: Mapping[str, int]) -> int:
-    if name in targets:
-        return targets[name]
-    if name in bank.classes:
-        return bank.classes.index(name)
-    alike = [index for index, own in enumerate(bank.classes) if own.casefold() == name.casefold()]
+def match_name(classes: Sequence[str], name: str) -> int:
+    """The index of a name: exactly, else without regard to case where that is one class; -1 where it is none."""
+    if name in classes:
+        return classes.index(name)
+    alike = [index for index, own in enumerate(classes) if own.casefold() == name.casefold()]
     return alike[0] if len(alike) == 1 else -1
+
+
+def _match(bank: Bank, name: str, targets: Mapping[str, int]) -> int:
+    return targets[name] if name in targets else match_name(bank.classes, name)

@@ -107,7 +107,7 @@ class Counts:
     def __init__(self, bank: Bank) -> None:
         features = bank.manifest.features
         self._classes = len(bank.classes)
-        self._channels = bank.manifest.backbone.maps[0]
+        self._channels = bank.features_per_picture
         self._codes = np.array(sorted(self._code(f.class_index, f.feature_index) for f in features))
         self._spurious = np.array(
             [self._code(f.class_index, f.feature_index) for f in features if f.label == "spurious"], dtype=np.int64

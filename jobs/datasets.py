@@ -1,4 +1,4 @@
-"""Data sets: an uploaded archive in ImageFolder layout, indexed once, read by byte range.
+"""Data sets: an uploaded archive with a folder of pictures per class, indexed once, read by byte range.
 
 `datasets/<id>/dataset.json` is the record, `index.parquet` says where each picture lies in the archive, which is kept
 once as `blobs/<sha256>`; `skipped.parquet` lists the members that are no pictures of a class, with the reason.
@@ -17,10 +17,13 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
+from jobs.archive_member import Member
 from jobs.archives import ArchiveLimits, detect_format, read_member, unpack_tar, walk
-from jobs.errors import Invalid, NotFound
+from jobs.errors import Conflict, Invalid, NotFound
 from jobs.image_folder import ImageFolder
 from jobs.index import INDEX_SCHEMA, SKIPPED_SCHEMA, TableWriter, read_index, read_labels
+from jobs.layouts import Layout, lay_out
+from jobs.spurious_folder import VERSION_BYTES, VERSION_FILE, SpuriousFolder, by_index, parse_version
 from jobs.store import Store, file_sha256
 
 LISTED_SKIPPED = 1000
@@ -80,15 +83,26 @@ class DatasetRecord(BaseModel):
     blob: str = Field(description="sha256 of the archive as it is kept: compressed tars are kept as plain tars.")
     bytes: int = Field(description="Size of the archive as it is kept.")
     pictures: int = Field(description="Samples in the index.")
+    layout: Layout = Field("image_folder", description="How the names of the class folders are read.")
     classes: list[str] = Field(description="Original names of the class folders, sorted.")
+    folders: list[SpuriousFolder] | None = Field(
+        None, description="What the folders' names say, in the layout `spurious_imagenet`."
+    )
+    version: str | None = Field(None, description="Version that the set states of itself (`timestamp.txt`).")
     class_pictures: list[int] = Field(description="Samples of each class.")
     skipped_counts: dict[str, int] = Field(description="Members left out, by reason.")
     skipped: list[SkippedMember] = Field(description=f"The first {LISTED_SKIPPED:,} members left out.")
     warnings: list[str] = Field(description="What a reader of figures on this data set should know.")
     created: datetime = Field(description="Time of the upload, UTC.")
 
+    def class_names(self, known: Sequence[str]) -> list[str]:
+        """The classes as a network whose classes are `known` calls them: by index where the layout states one."""
+        return list(self.classes) if self.folders is None else by_index(self.folders, self.classes, known)
 
-def import_archive(store: Store, path: Path, limits: ArchiveLimits, name: str) -> DatasetRecord:
+
+def import_archive(
+    store: Store, path: Path, limits: ArchiveLimits, name: str, layout: Layout | None = None
+) -> DatasetRecord:
     """Index an archive and keep it; the same bytes a second time give the first record.
 
     Args:
@@ -96,21 +110,23 @@ def import_archive(store: Store, path: Path, limits: ArchiveLimits, name: str) -
         path: The uploaded file on this machine, best from `store.scratch_file()`; it is moved, not copied.
         limits: What the archive may hold.
         name: Free text to know it by.
+        layout: How folder names are read; recognised where left out.
 
     Raises:
-        Invalid: Not an archive, damaged, or without pictures in class folders.
+        Invalid: Not an archive, damaged, without pictures in class folders, or not of the layout told.
+        Conflict: The same bytes are here already with another layout.
         LimitExceeded: Larger than the limits allow.
         StoreFull: No room.
     """
     identifier = file_sha256(path)
     if store.exists(_file(identifier, "dataset.json")):
-        return get_dataset(store, identifier)
+        return get_dataset_laid_out(store, identifier, layout)
     kind = cast(Format, detect_format(path))
     if kind in ("zip", "tar"):
-        return _import_plain(store, path, kind, limits, identifier, name)
+        return _import_plain(store, path, kind, limits, identifier, name, layout)
     with store.scratch_file() as plain:
         unpack_tar(path, kind, plain, limits)
-        return _import_plain(store, plain, kind, limits, identifier, name)
+        return _import_plain(store, plain, kind, limits, identifier, name, layout)
 
 
 def get_dataset(store: Store, identifier: str) -> DatasetRecord:
@@ -122,6 +138,23 @@ def get_dataset(store: Store, identifier: str) -> DatasetRecord:
     if not re.fullmatch(r"[0-9a-f]{64}", identifier) or not store.exists(_file(identifier, "dataset.json")):
         raise NotFound(f"There is no data set {identifier[:80]!r}.", field="dataset")
     return DatasetRecord.model_validate_json(store.read_bytes(_file(identifier, "dataset.json")))
+
+
+def get_dataset_laid_out(store: Store, identifier: str, layout: Layout | None) -> DatasetRecord:
+    """The record of a data set that is asked for with a layout, or with none.
+
+    Raises:
+        NotFound: There is none of this id.
+        Conflict: Its folder names were read in another layout.
+    """
+    record = get_dataset(store, identifier)
+    if layout not in (None, record.layout):
+        raise Conflict(
+            f"These bytes are here already, with the layout {record.layout!r}.",
+            field="layout",
+            remedy=f"Delete data set {identifier} first.",
+        )
+    return record
 
 
 def list_datasets(store: Store, after: str = "", limit: int = 100) -> list[DatasetRecord]:
@@ -184,30 +217,33 @@ def read_rows(store: Store, identifier: str, rows: Iterable[int]) -> Iterator[Sa
 
 
 def _import_plain(
-    store: Store, path: Path, kind: Format, limits: ArchiveLimits, identifier: str, name: str
+    store: Store, path: Path, kind: Format, limits: ArchiveLimits, identifier: str, name: str, wanted: Layout | None
 ) -> DatasetRecord:
     """Two passes over a zip or plain tar: the first learns the classes, the second writes the index."""
     walker = kind.partition(".")[0]
-    layout = ImageFolder(walk(path, walker, limits))
-    counts = [0] * len(layout.classes)
+    folder = ImageFolder(walk(path, walker, limits))
+    counts = [0] * len(folder.classes)
+    version: str | None = None
     reasons: Counter[str] = Counter()
     listed: list[SkippedMember] = []
     with store.scratch_file() as index_path, store.scratch_file() as skipped_path:
         with TableWriter(index_path, INDEX_SCHEMA) as index, TableWriter(skipped_path, SKIPPED_SCHEMA) as skipped:
             for member in walk(path, walker, limits):
-                label, reason = layout.place(member)
+                label, reason = folder.place(member)
                 if reason is None:
                     counts[label] += 1
                     index.append(
                         member.name, label, member.offset, member.length, member.method, member.size, member.crc32
                     )
                     continue
+                version = version or _version(path, member)
                 reasons[reason] += 1
                 skipped.append(member.name, reason)
                 if len(listed) < LISTED_SKIPPED:
                     listed.append(SkippedMember(name=member.name, reason=reason))
         if not sum(counts):
             raise _no_pictures(reasons)
+        layout, folders = lay_out(folder.classes, wanted, version)
         size = path.stat().st_size
         blob = store.write_blob(path)
         store.write_file(_file(identifier, "index.parquet"), index_path)
@@ -219,15 +255,29 @@ def _import_plain(
         blob=blob,
         bytes=size,
         pictures=sum(counts),
-        classes=layout.classes,
+        layout=layout,
+        classes=folder.classes,
+        folders=folders,
+        version=version if folders else None,
         class_pictures=counts,
         skipped_counts=dict(reasons),
         skipped=listed,
-        warnings=_warnings(layout.classes),
+        warnings=_warnings(folder.classes),
         created=datetime.now(UTC),
     )
     store.write_bytes(_file(identifier, "dataset.json"), record.model_dump_json(indent=1).encode())
     return record
+
+
+def _version(path: Path, member: Member) -> str | None:
+    """The version of the set, where the member states it."""
+    if member.problem is not None or member.parts[-1] != VERSION_FILE or member.size > VERSION_BYTES:
+        return None
+    with path.open("rb") as archive:
+        try:
+            return parse_version(read_member(archive, member))
+        except Invalid:
+            return None
 
 
 def _no_pictures(reasons: Counter[str]) -> Invalid:

@@ -165,6 +165,11 @@ class Ledger:
             pipe.execute()
 
     @answering
+    def extend_plan(self, job: str, total: int, shards: int) -> None:
+        """Say that there is more to do; what is finished stays so."""
+        self.client.hset(_job(job), mapping={"total": total, "shards": shards})
+
+    @answering
     def shards(self, job: str) -> int | None:
         """Number of shards; None before the job is planned."""
         shards = self.client.hget(_job(job), "shards")
@@ -315,7 +320,7 @@ def _pairs(fields: dict[str, Any]) -> list[str]:
     return [part for name, value in fields.items() for part in (name, _text(value))]
 
 
-def _record(job: str, fields: dict[str, str], partial: list[str]) -> JobRecord:
+def _record(job: str, fields: dict[str, Any], partial: list[str]) -> JobRecord:
     def moment(name: str) -> datetime | None:
         return datetime.fromisoformat(fields[name]) if fields.get(name) else None
 
@@ -333,7 +338,7 @@ def _record(job: str, fields: dict[str, str], partial: list[str]) -> JobRecord:
         seconds_left = (total - done) / rate if rate and total is not None else None
     return JobRecord(
         id=job,
-        kind="audit",
+        kind=fields["kind"],
         state=state,
         created=datetime.fromisoformat(fields["created"]),
         started=started,

@@ -41,12 +41,12 @@ def publish(store: Store, settings: Settings, request: AuditRequest, plan: Shard
     """
     bank = find_bank(settings, request.bank)
     classifier, dataset = get_classifier(store, request.classifier), get_dataset(store, request.dataset)
-    folder = f"audits/{plan.audit}"
+    folder = f"audits/{plan.job}"
     with store.scratch_file() as skipped:
         counts = Counts.of(bank, _aside(_tables(store, plan), skipped))
         store.write_file(f"{folder}/skipped.parquet", skipped)
     findings = find(counts, bank, request.seed)
-    report = make_report(plan.audit, code_version, request, classifier, dataset, bank, counts, findings)
+    report = make_report(plan.job, code_version, request, classifier, dataset, bank, counts, findings)
     classes = map_classes(bank, dataset.classes, classifier.spec.classes, request.class_map, request.classes)
     viewer = Viewer(
         bank=bank,
@@ -64,7 +64,7 @@ def publish(store: Store, settings: Settings, request: AuditRequest, plan: Shard
 
 def _tables(store: Store, plan: ShardPlan) -> Iterator[pa.Table]:
     for shard in range(plan.shards):
-        with store.open(plan.file(shard)) as file:
+        with store.open(plan.file("audits", shard)) as file:
             yield pq.read_table(file)
 
 

@@ -1,29 +1,30 @@
 """The jobs of this installation: submit, follow, cancel and retry them.
 
 What is submitted is written to the store first and then queued in Redis; what has ended is written to the store too.
-So a finished audit outlives Redis, and one that was on its way when Redis lost its data is queued again.
+So a finished job outlives Redis, and one that was on its way when Redis lost its data is queued again.
 """
 
 from __future__ import annotations
 
 import hashlib
+import json
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from datetime import UTC, datetime
+from typing import Any
 from uuid import uuid4
 
 import rq
 from pydantic import BaseModel, ConfigDict, Field
 
-from jobs.audit import AuditRequest
 from jobs.errors import Conflict, LimitExceeded, NotFound, StoreFull, Unavailable
+from jobs.kinds import FOLDERS, Kind, kind_of, kinds
 from jobs.ledger import Ledger
 from jobs.records import JobPage, JobRecord, JobState
 from jobs.redis_client import answering, connect
 from jobs.settings import Settings
 from jobs.store import Store
-from jobs.subjects import check_subjects
 from jobs.version import code_version
 
 PLAN, REDUCE, SHARD = "plan", "reduce", "shard-"
@@ -36,23 +37,29 @@ ID_DIGITS = 32
 UNFINISHED = (JobState.QUEUED, JobState.RUNNING)
 
 
-class AuditInputs(BaseModel):
-    """Everything that decides the bytes of an audit's report. `audits/<id>/request.json`."""
+class JobInputs(BaseModel):
+    """Everything that decides the bytes of a job's result. `<folder>/<id>/request.json`."""
 
     model_config = ConfigDict(frozen=True)
 
-    request: AuditRequest = Field(description="As submitted; `bank` may be a name.")
-    bank_digest: str = Field(description="Digest of the bank that name stood for.")
-    code_version: str = Field(description="Version that computes the figures.")
+    kind: str = Field(description="What is done.")
+    request: dict[str, Any] = Field(description="As submitted; banks may be given by name.")
+    pins: dict[str, str] = Field(description="Fields of the request with what their names stood for: digests.")
+    code_version: str = Field(description="Version that computes the result.")
     created: datetime = Field(description="When it was first submitted, UTC; not part of the id.")
 
-    def pinned(self) -> AuditRequest:
-        """The request with its bank named by digest."""
-        return self.request.model_copy(update={"bank": self.bank_digest})
+    def pinned(self) -> dict[str, Any]:
+        """The request with every name replaced by what it stood for."""
+        return self.request | self.pins
+
+    def kind_of_job(self) -> Kind:
+        """The functions that do it."""
+        return kinds()[self.kind]
 
     def id(self) -> str:
         """32 hexadecimal digits, equal for equal inputs."""
-        text = self.model_copy(update={"request": self.pinned()}).model_dump_json(exclude={"created"})
+        inputs = {"kind": self.kind, "request": self.pinned(), "code_version": self.code_version}
+        text = json.dumps(inputs, sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(text.encode()).hexdigest()[:ID_DIGITS]
 
 
@@ -67,22 +74,27 @@ class JobQueue:
         self.settings = settings
         self.store = Store.from_settings(settings)
         self.ledger = Ledger(connect(settings.redis_url, text=True))
+        self._folders: dict[str, str] = {}
         self.rq = rq.Queue(settings.queue, connection=connect(settings.redis_url, text=False), serializer="json")
 
     # --- What users do
 
-    def submit_audit(self, request: AuditRequest) -> JobRecord:
-        """Queue an audit; one with the same inputs that is queued, running or done is returned instead.
+    def submit(self, request: BaseModel) -> JobRecord:
+        """Queue a job; one with the same inputs that is queued, running or done is returned instead.
 
         One that failed or was cancelled is tried again, its finished shards kept.
 
         Raises:
             NotFound, Invalid: The request names something that is not there or does not fit.
-            LimitExceeded: As many audits as allowed are queued or running.
+            LimitExceeded: As many jobs as allowed are queued or running.
         """
-        bank = check_subjects(self.store, self.settings, request)
-        inputs = AuditInputs(
-            request=request, bank_digest=bank.digest, code_version=code_version(), created=datetime.now(UTC)
+        kind = kind_of(request)
+        inputs = JobInputs(
+            kind=kind.name,
+            request=request.model_dump(mode="json"),
+            pins=kind.check(self.store, self.settings, request),
+            code_version=code_version(),
+            created=datetime.now(UTC),
         )
         job = inputs.id()
         known = self._find(job)
@@ -90,29 +102,32 @@ class JobQueue:
             return self.retry(job) if known.state in (JobState.FAILED, JobState.CANCELLED) else known
         if len(self.ledger.active()) >= self.settings.max_jobs:
             raise LimitExceeded(
-                f"{self.settings.max_jobs} audits are queued or running.",
+                f"{self.settings.max_jobs} jobs are queued or running.",
                 remedy="Wait for one to end, or have CUECHECK_MAX_JOBS raised.",
             )
-        self.store.write_bytes(_file(job, "request.json"), inputs.model_dump_json(indent=1).encode())
+        self.store.write_bytes(f"{kind.folder}/{job}/request.json", inputs.model_dump_json(indent=1).encode())
         self.enter(job)
         return self.get(job)
 
-    def get(self, job: str) -> JobRecord:
+    def get(self, job: str, kind: str | None = None) -> JobRecord:
         """The job's record as of now; a finished one is answered from the store where Redis cannot.
 
         Raises:
-            NotFound: There is no such job.
+            NotFound: There is no such job, or none of this kind where one is named.
         """
         record = self._find(job)
-        if record is None:
+        if record is None or kind not in (None, record.kind):
             raise NotFound(f"There is no job {job[:80]!r}.", field="job")
         return record
 
-    def page(self, after: str | None = None, limit: int = 50) -> JobPage:
-        """Up to `limit` jobs, newest first, from the one that follows `after`."""
-        ids = self.ledger.page(after, limit + 1)
-        records = [record for job in ids[:limit] if (record := self.ledger.read(job)) is not None]
-        return JobPage(jobs=records, next=ids[limit - 1] if len(ids) > limit else None)
+    def page(self, after: str | None = None, limit: int = 50, kind: str | None = None) -> JobPage:
+        """Up to `limit` jobs, newest first, from the one that follows `after`; of one kind where it is named."""
+        found: list[JobRecord] = []
+        while len(found) <= limit and (ids := self.ledger.page(after, limit + 1)):
+            records = (self.ledger.read(job) for job in ids)
+            found += [record for record in records if record is not None and kind in (None, record.kind)]
+            after = ids[-1]
+        return JobPage(jobs=found[:limit], next=found[limit - 1].id if len(found) > limit else None)
 
     def watch(self, job: str, pause: float = 0.25) -> Iterator[JobRecord]:
         """The job's record now and whenever it has changed, until it has ended.
@@ -154,7 +169,7 @@ class JobQueue:
         record = self.get(job)
         if record.state not in (JobState.FAILED, JobState.CANCELLED):
             raise Conflict(f"Job {job} is {record.state}: only failed or cancelled ones are retried.", field="job")
-        self.store.delete(_file(job, "job.json"))
+        self.store.delete(self.file(job, "job.json"))
         self.ledger.forget_work(job)
         if self.ledger.move(
             job, (JobState.FAILED, JobState.CANCELLED), JobState.QUEUED, started=None, finished=None, shards=None
@@ -168,15 +183,35 @@ class JobQueue:
         return sorted(record.id for record in records if record and identifier in record.request.values())
 
     def artefacts(self, job: str) -> list[str]:
-        """Names of the files a job left that may be downloaded, below `audits/<id>/`."""
-        hidden = ("shards", "job.json")
-        return [name for name in self.store.list(f"audits/{job}") if name not in hidden]
+        """Names of the files a job left that may be downloaded, below its folder."""
+        folder = self.folder(job)
+        hidden = {"shards", "job.json"} | self._kind(job).hidden
+        return [name for name in self.store.list(folder) if name not in hidden]
 
     # --- What workers do
 
-    def inputs(self, job: str) -> AuditInputs:
+    def folder(self, job: str) -> str:
+        """Where the job's files lie in the store.
+
+        Raises:
+            NotFound: There is no such job.
+        """
+        if job not in self._folders:
+            for folder in FOLDERS.values():
+                if self.store.exists(f"{folder}/{job}/request.json"):
+                    self._folders[job] = f"{folder}/{job}"
+                    break
+            else:
+                raise NotFound(f"There is no job {job[:80]!r}.", field="job")
+        return self._folders[job]
+
+    def file(self, job: str, name: str) -> str:
+        """A file of the job, as it is named in the store."""
+        return f"{self.folder(job)}/{name}"
+
+    def inputs(self, job: str) -> JobInputs:
         """What the job was submitted with."""
-        return AuditInputs.model_validate_json(self.store.read_bytes(_file(job, "request.json")))
+        return JobInputs.model_validate_json(self.store.read_bytes(self.file(job, "request.json")))
 
     def succeed(self, job: str) -> bool:
         """Mark a job whose report is in the store as done; False where it was cancelled meanwhile."""
@@ -215,14 +250,19 @@ class JobQueue:
         if record is None:
             record = JobRecord(
                 id=job,
+                kind=inputs.kind,
                 state=JobState.QUEUED,
                 created=inputs.created,
-                request=inputs.request.model_dump(mode="json"),
+                request=inputs.request,
             )
         if self.ledger.add(record) and not record.state.is_final:
             self.enqueue(job, [PLAN])
 
     # --- Inside
+
+    def _kind(self, job: str) -> Kind:
+        folder = self.folder(job).split("/")[0]
+        return next(kind for kind in kinds().values() if kind.folder == folder)
 
     def _find(self, job: str) -> JobRecord | None:
         if len(job) != ID_DIGITS or not job.isalnum():
@@ -233,15 +273,19 @@ class JobQueue:
             record = self._final(job)
             if record is None:
                 raise
-        if record is None and self.store.exists(_file(job, "request.json")):
-            self.enter(job)  # Redis has lost it
-            record = self.ledger.read(job)
+        if record is None:
+            with suppress(NotFound):
+                self.enter(job)  # Redis has lost it
+                record = self.ledger.read(job)
         if record is None or not record.state.is_final:
             return record
         return record.model_copy(update={"artefacts": self.artefacts(job)})
 
     def _final(self, job: str) -> JobRecord | None:
-        name = _file(job, "job.json")
+        try:
+            name = self.file(job, "job.json")
+        except NotFound:
+            return None
         return JobRecord.model_validate_json(self.store.read_bytes(name)) if self.store.exists(name) else None
 
     def _end(self, job: str, state: JobState, leaving: tuple[JobState, ...], message: str | None) -> bool:
@@ -252,7 +296,7 @@ class JobQueue:
         record = self.ledger.read(job)
         if record is not None:
             with suppress(StoreFull):  # a full store is why many an audit fails; Redis knows the reason
-                self.store.write_bytes(_file(job, "job.json"), record.model_dump_json(indent=1).encode())
+                self.store.write_bytes(self.file(job, "job.json"), record.model_dump_json(indent=1).encode())
         self.ledger.forget_work(job)
         return True
 
@@ -271,8 +315,8 @@ class JobQueue:
             "jobs.tasks.perform",
             args=(job, task),
             job_id=f"{job}-{task}-{uuid4().hex[:8]}",
-            description=f"{task} of audit {job}",
-            timeout=self.settings.shard_timeout_seconds,
+            description=f"{task} of job {job}",
+            timeout=getattr(self.settings, self._kind(job).timeout),
             result_ttl=RESULT_SECONDS,
             failure_ttl=FAILURE_SECONDS,
             retry=rq.Retry(max=self.settings.max_attempts - 1) if self.settings.max_attempts > 1 else None,
@@ -286,7 +330,3 @@ def by_job(names: Iterable[str]) -> dict[str, set[str]]:
         job, _, rest = name.partition("-")
         tasks.setdefault(job, set()).add(rest.rpartition("-")[0])
     return tasks
-
-
-def _file(job: str, name: str) -> str:
-    return f"audits/{job}/{name}"

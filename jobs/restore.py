@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from itertools import chain
+
 import structlog
 from pydantic import ValidationError
 
 from jobs.errors import NotFound
+from jobs.kinds import FOLDERS
 from jobs.queue import JobQueue
 
 log = structlog.get_logger()
@@ -20,7 +23,7 @@ def restore(queue: JobQueue) -> int:
     if not queue.ledger.needs_restoring():
         return 0
     count = 0
-    for job in queue.store.list("audits"):
+    for job in chain.from_iterable(queue.store.list(folder) for folder in FOLDERS.values()):
         try:
             queue.enter(job)
         except (NotFound, ValidationError) as error:  # one damaged job does not hold up the others

@@ -50,6 +50,10 @@ class Settings(BaseSettings):
         description="Folder with further feature banks, one sub-folder each, beside the built-in ones.",
         json_schema_extra={"shown": "<data_dir>/banks"},
     )
+    catalogue: Folder | None = Field(
+        None,
+        description="TOML file with further encoders for `cuecheck encoder pull`, beside the built-in ones.",
+    )
     default_bank: str = Field("planted", description="Bank used when a request names none.")
 
     # --- Redis
@@ -70,7 +74,7 @@ class Settings(BaseSettings):
         description="API keys: `auto` asks for them unless the service is bound to a loopback address.",
     )
     max_body_bytes: int = Field(32 * MIB, ge=1, description="Largest body of a request for masks, bytes.")
-    max_upload_bytes: int = Field(4 * GIB, ge=1, description="Largest uploaded data set or classifier, bytes.")
+    max_upload_bytes: int = Field(4 * GIB, ge=1, description="Largest uploaded data set, classifier or encoder, bytes.")
     max_pictures: int = Field(64, ge=1, description="Most pictures in one request for masks.")
     max_pixels: int = Field(50_000_000, ge=1, description="Most pixels (width x height) of one picture.")
     max_queue: int = Field(256, ge=1, description="Most pictures waiting for the model; past it requests get 429.")
@@ -121,6 +125,12 @@ class Settings(BaseSettings):
     max_attempts: int = Field(3, ge=1, description="Times one shard is tried before its audit fails.")
     shard_timeout_seconds: int = Field(
         6 * 3600, ge=1, description="Longest one shard may run before its process is stopped, seconds."
+    )
+    training_timeout_seconds: int = Field(
+        7 * 24 * 3600,
+        ge=1,
+        description="Longest a training may run before its process is stopped, seconds; tried again, it goes on from "
+        "its last epoch.",
     )
     lease_seconds: float = Field(
         15.0, ge=1, description="A running shard not heard of for this long counts as lost, seconds."

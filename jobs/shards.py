@@ -1,4 +1,4 @@
-"""How an audit is cut: contiguous ranges of pictures, each a file whose name says what it was made from."""
+"""How a pass over a data set is cut: contiguous ranges of pictures, in files whose names say what made them."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ FEWEST_PICTURES = 64  # below it loading the models takes longer than a shard's 
 
 
 class ShardPlan(BaseModel):
-    """The shards of one audit. `audits/<id>/plan.json`."""
+    """The shards of one job. `<folder>/<id>/plan.json`."""
 
     model_config = ConfigDict(frozen=True)
 
-    audit: str = Field(description="Id of the audit, which is the digest of its inputs.")
+    job: str = Field(description="Id of the job, which is the digest of its inputs.")
     rows: int = Field(ge=1, description="Samples in the index of the data set.")
-    pictures: int = Field(ge=1, description="Samples to audit, spread evenly over the index.")
+    pictures: int = Field(ge=1, description="Samples to look at, spread evenly over the index.")
     shards: int = Field(ge=1, description="Number of shards.")
-    seed: int = Field(description="Of the choice of pictures, where not all are audited.")
+    seed: int = Field(description="Of the choice of pictures, where not all are taken.")
 
     def positions(self, shard: int) -> range:
         """Which of the `pictures` belong to a shard."""
@@ -38,25 +38,28 @@ class ShardPlan(BaseModel):
         drawn = hashlib.blake2b(f"{self.seed} {position}".encode(), digest_size=8).digest()
         return first + int.from_bytes(drawn, "little") % (after - first)
 
-    def file(self, shard: int) -> str:
-        """The shard's name in the store; another plan or audit never gives the same."""
+    def file(self, folder: str, shard: int, suffix: str = "parquet") -> str:
+        """A file of the shard in the store, `folder` being that of its kind of job.
+
+        Another plan or job never gives the same.
+        """
         positions = self.positions(shard)
-        made_from = f"{self.audit} {self.rows} {self.pictures} {positions.start} {positions.stop}"
+        made_from = f"{self.job} {self.rows} {self.pictures} {positions.start} {positions.stop}"
         key = hashlib.sha256(made_from.encode()).hexdigest()[:16]
-        return f"audits/{self.audit}/shards/{shard:05d}-{key}.parquet"
+        return f"{folder}/{self.job}/shards/{shard:05d}-{key}.{suffix}"
 
 
-def plan_shards(audit: str, rows: int, max_pictures: int | None, shard_pictures: int, seed: int) -> ShardPlan:
-    """Cut an audit into shards of at most `shard_pictures`; a small one into up to four of at least 64.
+def plan_shards(job: str, rows: int, max_pictures: int | None, shard_pictures: int, seed: int) -> ShardPlan:
+    """Cut a job into shards of at most `shard_pictures`; a small one into up to four of at least 64.
 
     Args:
-        audit: Its id.
+        job: Its id.
         rows: Samples in the data set, >= 1.
-        max_pictures: Audit at most this many; None for all.
+        max_pictures: Take at most this many; None for all.
         shard_pictures: As in the settings.
         seed: Of the request.
     """
     pictures = rows if max_pictures is None else min(rows, max_pictures)
     needed = -(-pictures // shard_pictures)
     useful = min(FEWEST_SHARDS, -(-pictures // FEWEST_PICTURES))
-    return ShardPlan(audit=audit, rows=rows, pictures=pictures, shards=max(needed, useful), seed=seed)
+    return ShardPlan(job=job, rows=rows, pictures=pictures, shards=max(needed, useful), seed=seed)

@@ -52,13 +52,14 @@ def check_subjects(store: Store, settings: Settings, request: AuditRequest) -> B
     bank = find_bank(settings, request.bank)
     dataset = get_dataset(store, request.dataset)
     classifier = get_classifier(store, request.classifier)
-    map_classes(bank, dataset.classes, classifier.spec.classes, request.class_map, request.classes)
+    map_classes(bank, dataset.class_names(bank.classes), classifier.spec.classes, request.class_map, request.classes)
     return bank
 
 
-def load_backbone(bank: Bank, settings: Settings) -> Backbone:
-    """The bank's network as the settings have it run."""
+def load_backbone(bank: Bank, settings: Settings, *, components: bool = True) -> Backbone:
+    """The bank's network as the settings have it run, with or without its labelled components as further features."""
     return bank.backbone(
+        components=components,
         device=settings.device,
         precision=settings.precision,
         runtime=settings.runtime,
@@ -74,7 +75,9 @@ def open_subjects(store: Store, settings: Settings, request: AuditRequest) -> It
     bank = find_bank(settings, request.bank)
     dataset = get_dataset(store, request.dataset)
     classifier = get_classifier(store, request.classifier)
-    classes = map_classes(bank, dataset.classes, classifier.spec.classes, request.class_map, request.classes)
+    classes = map_classes(
+        bank, dataset.class_names(bank.classes), classifier.spec.classes, request.class_map, request.classes
+    )
     backbone = load_backbone(bank, settings)
     with (
         store.local_copy(f"blobs/{classifier.blob}") as path,

@@ -10,8 +10,9 @@ import warnings
 from collections.abc import Callable, Mapping
 from contextlib import redirect_stdout
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 from safetensors import SafetensorError
@@ -19,9 +20,13 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from models import architectures
+from models.components import Components
 from models.errors import BackboneError
 from models.geometry import Preprocessing, normalise
 from models.runtime import open_session, resolve_device
+
+if TYPE_CHECKING:
+    from torchvision.models.resnet import ResNet
 
 Precision = Literal["auto", "fp32", "bf16"]
 Runtime = Literal["auto", "torch", "onnxruntime"]
@@ -34,8 +39,8 @@ class Features:
 
     Attributes:
         logits: [N, C].
-        phi: [N, D], >= 0, the mean of the maps.
-        maps: [N, D, h, w], >= 0.
+        phi: [N, D], >= 0, the mean of the maps. Where a bank labels K components: [N, D + K], their alphas last.
+        maps: [N, D, h, w], >= 0; [N, D + K, h, w] with components, whose maps have both signs.
     """
 
     logits: Tensor
@@ -55,6 +60,7 @@ class Backbone:
         runtime: "torch" or "onnxruntime".
         provider: what really runs, e.g. "CPUExecutionProvider" or "torch-cuda".
         weights_digest: SHA-256 of the weights file, hexadecimal.
+        components: neural principal components that are served like channels; None where there are none.
     """
 
     def __init__(
@@ -69,6 +75,8 @@ class Backbone:
         runtime: str,
         provider: str,
         weights_digest: str,
+        components: Components | None = None,
+        differentiable: Callable[[], nn.Module] | None = None,
     ) -> None:
         self.architecture = architecture
         self.preprocessing = preprocessing
@@ -79,7 +87,9 @@ class Backbone:
         self.runtime = runtime
         self.provider = provider
         self.weights_digest = weights_digest
+        self.components = components
         self._trunk = trunk
+        self._build_differentiable = differentiable
 
     @classmethod
     def load(
@@ -96,6 +106,7 @@ class Backbone:
         threads: int | None = None,
         compile: bool = False,
         cache: str | os.PathLike[str] | None = None,
+        components: str | os.PathLike[str] | None = None,
     ) -> Backbone:
         """Build the named network and fill it from a safetensors file.
 
@@ -110,24 +121,14 @@ class Backbone:
             threads: of ONNX Runtime; torch's own threads are the process's business.
             compile: let torch.compile the trunk (torch runtime only; the first forward takes long).
             cache: folder that keeps the exported trunk from one start to the next.
+            components: safetensors file of `Components`, which then follow the channels.
 
         Raises:
             ArchitectureError: no such network. BackboneError: the weights do not fit it, or the device, precision
                 and runtime do not go together.
         """
         path = Path(weights)
-        module = architectures.build(architecture, num_classes, arguments).eval()
-        try:
-            digest = hashlib.sha256(path.read_bytes()).hexdigest()
-            state = {
-                key: value.float() if value.is_floating_point() else value for key, value in load_file(path).items()
-            }
-            module.load_state_dict(state)
-        except (OSError, SafetensorError, RuntimeError) as error:
-            reason = str(error).splitlines()[:3]
-            raise BackboneError(
-                f"weights {path.name!r} do not load into {architecture}: {' '.join(reason)}", field="weights"
-            ) from error
+        module, digest = _network(path, architecture, num_classes, arguments)
         target = resolve_device(device)
         chosen_precision = precision if precision != "auto" else ("bf16" if target.type == "cuda" else "fp32")
         exportable = target.type == "cpu" and chosen_precision == "fp32" and not compile
@@ -156,6 +157,8 @@ class Backbone:
             runtime=chosen_runtime,
             provider=provider,
             weights_digest=digest,
+            components=None if components is None else Components.load(components).to(target),
+            differentiable=lambda: _differentiable(path, digest, architecture, num_classes, arguments, preprocessing),
         )
 
     @torch.inference_mode()
@@ -167,7 +170,37 @@ class Backbone:
         """
         maps = self._trunk(pictures)
         phi = architectures.penultimate(maps)
-        return Features(logits=torch.addmm(self.bias, phi, self.weight.T), phi=phi, maps=maps)
+        logits = torch.addmm(self.bias, phi, self.weight.T)
+        if self.components is not None:
+            phi = torch.cat([phi, self.components.alphas(phi)], dim=1)
+            maps = torch.cat([maps, self.components.maps(maps)], dim=1)
+        return Features(logits=logits, phi=phi, maps=maps)
+
+    def activations(self, pictures: Tensor) -> Tensor:
+        """Penultimate features with their gradients with respect to the pictures, always by torch.
+
+        The served trunk gives no gradients, so the weights are read a second time when this is first called.
+
+        Args:
+            pictures: float [N, 3, s, s] in [0, 1].
+
+        Returns:
+            phi, float32 [N, D], >= 0, on `device`: the channels that `forward` gives, without components.
+
+        Raises:
+            BackboneError: the weights are gone or are not those that were loaded, or there never was a file of them.
+        """
+        layers = self._layers
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == "bf16"):
+            maps: Tensor = layers(pictures.to(self.device).contiguous(memory_format=torch.channels_last))
+        return architectures.penultimate(maps.float())
+
+    @cached_property
+    def _layers(self) -> nn.Module:
+        if self._build_differentiable is None:
+            raise BackboneError(f"backbone {self.architecture!r} gives no gradients", field="backbone")
+        layers = self._build_differentiable().to(self.device)
+        return layers.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
 
 class _Trunk(nn.Module):
@@ -181,6 +214,39 @@ class _Trunk(nn.Module):
     def forward(self, pictures: Tensor) -> Tensor:
         maps: Tensor = self.layers(normalise(pictures, self.preprocessing))
         return maps
+
+
+def _network(
+    path: Path, architecture: str, num_classes: int, arguments: Mapping[str, Any] | None
+) -> tuple[ResNet, str]:
+    """The named network filled from a file, ready to be run, and the digest of the file."""
+    module = architectures.build(architecture, num_classes, arguments).eval()
+    try:
+        digest = hashlib.sha256(path.read_bytes()).hexdigest()
+        state = {key: value.float() if value.is_floating_point() else value for key, value in load_file(path).items()}
+        module.load_state_dict(state)
+    except (OSError, SafetensorError, RuntimeError) as error:
+        reason = str(error).splitlines()[:3]
+        raise BackboneError(
+            f"weights {path.name!r} do not load into {architecture}: {' '.join(reason)}", field="weights"
+        ) from error
+    return module, digest
+
+
+def _differentiable(
+    path: Path,
+    digest: str,
+    architecture: str,
+    num_classes: int,
+    arguments: Mapping[str, Any] | None,
+    preprocessing: Preprocessing,
+) -> nn.Module:
+    """The trunk with fixed weights: gradients flow to the pictures alone, which spares half the backward pass."""
+    with torch.inference_mode(False):
+        module, found = _network(path, architecture, num_classes, arguments)
+    if found != digest:
+        raise BackboneError(f"weights {path.name!r} have changed since they were loaded", field="weights")
+    return _Trunk(architectures.trunk(module), preprocessing).requires_grad_(False)
 
 
 def _torch_trunk(network: nn.Module, device: torch.device, bf16: bool, compile: bool) -> tuple[Trunk, str]:

@@ -26,10 +26,12 @@ from models.preprocessing import Preprocessing
 
 if TYPE_CHECKING:
     from models.backbone import Backbone
+    from models.components import Components
 
 SCHEMA_VERSION = 1
 MANIFEST = "manifest.json"
 WEIGHTS = "backbone.safetensors"
+COMPONENTS = "components.safetensors"
 BUILT_IN = Path(__file__).parent / "banks"
 
 Label = Literal["core", "spurious"]
@@ -37,15 +39,15 @@ Kind = Literal["main_object", "background", "separate_object", "ambiguous"]
 
 
 class Statistics(BaseModel):
-    """Activation of one feature over the pictures of its class. Units are those of phi."""
+    """Activation of one feature over the pictures of its class: units of phi; alpha in logit units of a component."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     images: int = Field(ge=1, description="Pictures the statistics come from.")
-    mean: float = Field(ge=0)
+    mean: float
     std: float = Field(ge=0, description="Population standard deviation.")
-    valid_from: float = Field(ge=0, description="Class quantile from which on a mask shows the labelled concept.")
-    valid_to: float = Field(ge=0, description="Largest activation seen.")
+    valid_from: float = Field(description="Class quantile from which on a mask shows the labelled concept.")
+    valid_to: float = Field(description="Largest activation seen.")
     quantile: float = Field(0.8, gt=0, lt=1, description="The quantile that `valid_from` is.")
 
 
@@ -65,7 +67,12 @@ class Feature(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     class_index: int = Field(ge=0)
-    feature_index: int = Field(ge=0, description="Channel of the penultimate layer.")
+    feature_index: int = Field(
+        ge=0, description="Channel of the penultimate layer; D + k for row k of the bank's components."
+    )
+    component: int | None = Field(
+        None, ge=0, description="Of a neural principal component: its place by eigenvalue, from 0. None for a channel."
+    )
     rank: int = Field(ge=1, description="Rank by importance within the class, from 1.")
     importance: float = Field(description="IV(c, j) = mean of phi_j * W_cj over the class's group, in logit units.")
     label: Label
@@ -77,6 +84,8 @@ class Feature(BaseModel):
     def _kind_fits_label(self) -> Feature:
         if (self.label == "core") != (self.kind == "main_object"):
             raise ValueError(f"kind {self.kind!r} does not go with label {self.label!r}")
+        if self.component is None and min(self.statistics.mean, self.statistics.valid_from) < 0:
+            raise ValueError("a channel is never negative, its statistics say so; only components are")
         return self
 
 
@@ -88,7 +97,7 @@ class Exemplar(BaseModel):
     class_index: int = Field(ge=0)
     feature_index: int = Field(ge=0)
     sample: str = Field(description="Name of the picture in the data set it comes from.")
-    activation: float = Field(ge=0)
+    activation: float
     picture: str | None = None
 
 
@@ -118,6 +127,7 @@ class Manifest(BaseModel):
     )
     classes: tuple[str, ...] = Field(min_length=2)
     backbone: BackboneEntry
+    components: int = Field(0, ge=0, description="Rows of `components.safetensors`.")
     features: tuple[Feature, ...] = Field(min_length=1)
     exemplars: tuple[Exemplar, ...] = ()
     card: dict[str, Any] = {}
@@ -132,10 +142,16 @@ class Manifest(BaseModel):
         if len(set(rows)) != len(rows):
             raise ValueError("a (class, feature) pair is labelled twice")
         for class_index, feature_index in rows + [(e.class_index, e.feature_index) for e in self.exemplars]:
-            if class_index >= len(self.classes) or feature_index >= channels:
+            if class_index >= len(self.classes) or feature_index >= channels + self.components:
                 raise ValueError(
                     f"class {class_index}, feature {feature_index} lies outside "
-                    f"{len(self.classes)} classes and {channels} features"
+                    f"{len(self.classes)} classes and {channels} features, {self.components} components"
+                )
+        for feature in self.features:
+            if (feature.component is not None) != (feature.feature_index >= channels):
+                raise ValueError(
+                    f"feature {feature.feature_index} of class {feature.class_index}: channels lie below {channels} "
+                    "and name no component, components lie from there on and do"
                 )
         for path in self.files:
             if not re.fullmatch(r"[A-Za-z0-9_.-]+(/[A-Za-z0-9_.-]+)*", path) or ".." in path:
@@ -144,7 +160,8 @@ class Manifest(BaseModel):
 
     def digest(self) -> str:
         """`sha256:` and the hash of the canonical manifest, which covers every file through `files`."""
-        canonical = json.dumps(self.model_dump(mode="json"), sort_keys=True, separators=(",", ":"))
+        # Fields of a later release, which this bank's file does not have, leave its digest as it was.
+        canonical = json.dumps(self.model_dump(mode="json", exclude_unset=True), sort_keys=True, separators=(",", ":"))
         return "sha256:" + hashlib.sha256(canonical.encode()).hexdigest()
 
 
@@ -185,7 +202,7 @@ class Bank:
                     field="bank",
                     remedy="copy the bank again from where it was published",
                 )
-        _check_head(path / WEIGHTS, manifest)
+        _check_weights(path, manifest)
         return cls(path, manifest)
 
     @property
@@ -197,6 +214,11 @@ class Bank:
     def classes(self) -> tuple[str, ...]:
         """Class names; the position is the class index."""
         return self.manifest.classes
+
+    @property
+    def features_per_picture(self) -> int:
+        """Channels and components together."""
+        return self.manifest.backbone.maps[0] + self.manifest.components
 
     @property
     def card(self) -> dict[str, Any]:
@@ -241,13 +263,17 @@ class Bank:
         found = [e for e in self.manifest.exemplars if (e.class_index, e.feature_index) == (class_index, feature_index)]
         return tuple(sorted(found, key=lambda e: -e.activation))
 
-    def backbone(self, **options: Any) -> Backbone:
-        """Load the bank's network; `options` as in `Backbone.load` (device, precision, runtime, threads, ...)."""
+    def backbone(self, *, components: bool = True, **options: Any) -> Backbone:
+        """Load the bank's network; `options` as in `Backbone.load` (device, precision, runtime, threads, ...).
+
+        Its labelled components follow the channels as further features, unless `components` is False.
+        """
         from models.backbone import Backbone  # here: whoever only reads labels need not wait for torch
 
         entry = self.manifest.backbone
         return Backbone.load(
             self.path / WEIGHTS,
+            components=self.path / COMPONENTS if components and self.manifest.components else None,
             architecture=entry.architecture,
             arguments=entry.arguments,
             num_classes=len(self.classes),
@@ -261,6 +287,7 @@ def write_bank(
     manifest: Manifest,
     weights: str | os.PathLike[str],
     pictures: Mapping[str, bytes] | None = None,
+    components: Components | None = None,
 ) -> Bank:
     """Write a bank so that it is there whole or not at all; an older one of the same place is replaced.
 
@@ -269,6 +296,7 @@ def write_bank(
         manifest: what it states; `files` is filled in here.
         weights: safetensors file of the backbone.
         pictures: exemplar files by relative path, as the manifest's exemplars name them.
+        components: directions of the rows that are neural principal components.
 
     Raises:
         BankError: the parts do not fit each other.
@@ -279,6 +307,8 @@ def write_bank(
         draft = Path(workshop) / "bank"
         draft.mkdir()
         shutil.copyfile(weights, draft / WEIGHTS)
+        if components is not None:
+            components.save(draft / COMPONENTS)
         for name, content in (pictures or {}).items():
             (draft / name).parent.mkdir(parents=True, exist_ok=True)
             (draft / name).write_bytes(content)
@@ -332,21 +362,28 @@ def _read_manifest(path: Path) -> Manifest:
             field="bank",
             remedy="labels are never edited in place; publish a new bank instead",
         )
-    if WEIGHTS not in manifest.files:
-        raise BankError(f"bank {path.name!r} lists no {WEIGHTS}", field="bank")
+    for name in (WEIGHTS, *([COMPONENTS] if manifest.components else [])):
+        if name not in manifest.files:
+            raise BankError(f"bank {path.name!r} lists no {name}", field="bank")
     return manifest
 
 
-def _check_head(weights: Path, manifest: Manifest) -> None:
-    """The head must have a row per class and a column per feature."""
-    expected = [len(manifest.classes), manifest.backbone.maps[0]]
-    try:
-        with safe_open(weights, framework="np") as tensors:
-            found = tensors.get_slice("fc.weight").get_shape()
-    except SafetensorError as error:
-        raise BankError(f"bank {manifest.name!r}: {WEIGHTS} is not a backbone's safetensors: {error}") from error
-    if found != expected:
-        raise BankError(f"bank {manifest.name!r} does not fit its weights: head {found}, labels need {expected}")
+def _check_weights(path: Path, manifest: Manifest) -> None:
+    """The head must have a row per class and a column per feature, the components a row each."""
+    channels = manifest.backbone.maps[0]
+    expected = {(WEIGHTS, "fc.weight"): [len(manifest.classes), channels]}
+    if manifest.components:
+        expected[COMPONENTS, "directions"] = [manifest.components, channels]
+    for (name, tensor), shape in expected.items():
+        try:
+            with safe_open(path / name, framework="np") as tensors:
+                found = tensors.get_slice(tensor).get_shape()
+        except (SafetensorError, OSError) as error:
+            raise BankError(f"bank {manifest.name!r}: {name} does not hold {tensor}: {error}") from error
+        if found != shape:
+            raise BankError(
+                f"bank {manifest.name!r} does not fit its weights: {tensor} is {found}, the labels need {shape}"
+            )
 
 
 def _sha256(file: Path) -> str:

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from models.backbone import Features
 from models.masks import Selection
@@ -49,7 +50,9 @@ def contributions(
     """
     rows = weight[classes]
     pixels = features.maps.shape[-2] * features.maps.shape[-1]
-    total = torch.einsum("nd,ndhw->nhw", rows, features.maps) / pixels
+    total = torch.einsum("nd,ndhw->nhw", rows, features.maps[:, : rows.shape[1]]) / pixels
+    # What follows the channels are components: theirs are parts of the logit already.
+    rows = functional.pad(rows, (0, features.maps.shape[1] - rows.shape[1]), value=1.0)
     labelled = (selection.core | selection.spurious).to(rows.dtype)
     selected_weight = selection.gather(rows) * labelled
     parts = selection.gather(features.maps) * (selected_weight / pixels)[..., None, None]
@@ -59,7 +62,7 @@ def contributions(
         core=core,
         spurious=spurious,
         unlabelled=total - core - spurious,
-        per_feature=selected_weight * selection.gather(features.phi),
+        per_feature=parts.sum(dim=(-2, -1)),
         bias=bias[classes],
         logit=features.logits.gather(1, classes[:, None])[:, 0],
     )

@@ -39,3 +39,19 @@ class UnknownClassError(ModelsError):
 
 class ClassifierError(ModelsError):
     """A classifier file or its declaration that cannot be audited."""
+
+
+class LabelsError(ModelsError):
+    """A file of released labels that is damaged or not of the stated layout."""
+
+
+class CheckpointError(ModelsError):
+    """A weights file that is damaged, hostile, or holds no network whose features could be looked at."""
+
+
+class FeaturesError(ModelsError):
+    """Features or pictures that nothing can be computed from: not finite, none at all, or of another shape."""
+
+
+class TrainingError(ModelsError):
+    """A training that cannot be carried out as planned, or a checkpoint that is not of its plan."""

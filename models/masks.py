@@ -62,11 +62,12 @@ def nams(maps: Tensor) -> Tensor:
     """Each map over its own maximum.
 
     Args:
-        maps: float [..., h, w], >= 0.
+        maps: float [..., h, w]; of components, which have negative values too, only the positive part counts.
 
     Returns:
-        float [..., h, w] in [0, 1]; all zeros where the map is all zero.
+        float [..., h, w] in [0, 1]; all zeros where the map is nowhere positive.
     """
+    maps = maps.clamp(min=0)
     peak = maps.amax(dim=(-2, -1), keepdim=True)
     return maps / torch.where(peak > 0, peak, torch.ones_like(peak))
 

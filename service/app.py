@@ -13,6 +13,7 @@ from litserve import LitServer
 from litserve.loops.base import _SENTINEL_VALUE
 from starlette.middleware import Middleware
 
+from jobs.catalogue import read_catalogue
 from jobs.errors import Invalid, JobsError
 from jobs.queue import JobQueue
 from jobs.settings import Settings
@@ -28,7 +29,21 @@ from service.keys import KeyStore
 from service.limits import BodyLimit, Connection, spool_large_parts
 from service.metrics import Observer, share_metrics
 from service.problems import Problem, install
-from service.routes import audits, banks, capabilities, classifiers, datasets, health, jobs, keys, masks, pages
+from service.routes import (
+    audits,
+    banks,
+    capabilities,
+    classifiers,
+    datasets,
+    discoveries,
+    encoders,
+    health,
+    jobs,
+    keys,
+    masks,
+    pages,
+    trainings,
+)
 from service.submission import Submission
 from service.tickets import Tickets
 
@@ -37,7 +52,10 @@ ROUTERS: tuple[APIRouter, ...] = (
     banks.router,
     datasets.router,
     classifiers.router,
+    encoders.router,
     audits.router,
+    discoveries.router,
+    trainings.router,
     jobs.router,
     capabilities.router,
     keys.router,
@@ -56,6 +74,7 @@ Which parts of a picture does a classifier rely on that it should not?
 * **Now, for a picture**: `POST /v1/masks` gives the core and spurious features of a class as soft masks, and the exact
   share of the score that each contributes.
 * **Later, for a data set**: upload a classifier and a data set, submit an audit, follow its job, read its report.
+* **With no bank yet**: submit a discovery, and look at the draft it leaves: candidate features of every class.
 
 Where keys are on, every path but `/livez` and `/readyz` needs one: `Authorization: Bearer cck_...` or `X-API-Key`.
 Errors are RFC 9457 problem details; their `type` is stable, see docs/api.md.
@@ -115,7 +134,7 @@ def build_server(settings: Settings, folder: Path) -> Server:
             workers' statuses, the metrics. Worthless when the server has ended.
 
     Raises:
-        Invalid: there is no such default bank. ModelsError: it is damaged.
+        Invalid: there is no such default bank, or the further catalogue is faulty. ModelsError: the bank is damaged.
     """
     (folder / "metrics").mkdir()
     share_metrics(folder / "metrics")
@@ -141,6 +160,7 @@ def build_server(settings: Settings, folder: Path) -> Server:
         state.banks.get(settings.default_bank)
     except Problem as problem:
         raise Invalid(problem.detail, field="default_bank", remedy=problem.remedy) from problem
+    state.catalogue = read_catalogue(settings)
     state.queue = JobQueue(settings)
     state.idempotency = Idempotency(state.queue.ledger)
     state.redis = redis.Redis.from_url(

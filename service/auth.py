@@ -149,8 +149,8 @@ _bearer = HTTPBearer(auto_error=False, scheme_name="key", description="An API ke
 _header = APIKeyHeader(name="X-API-Key", auto_error=False, scheme_name="key in X-API-Key")
 
 
-def require(scope: Scope) -> Callable[..., Awaitable[Principal]]:
-    """A dependency that refuses principals without `scope` and gives the others to the route.
+def require(*scopes: Scope) -> Callable[..., Awaitable[Principal]]:
+    """A dependency that refuses principals with none of `scopes` and gives the others to the route.
 
     The key was checked by `Guard`; the two security schemes are here for the OpenAPI document.
     """
@@ -159,11 +159,12 @@ def require(scope: Scope) -> Callable[..., Awaitable[Principal]]:
         request: Request, bearer: Any = Security(_bearer), header: Any = Security(_header)
     ) -> Principal:
         found: Principal = request.state.principal
-        if not found.allows(scope):
+        if not any(found.allows(scope) for scope in scopes):
+            needed = " or ".join(map(repr, scopes))
             raise Problem(
                 "forbidden",
-                f"Key {found.id} ({found.name}) has the scopes {', '.join(found.scopes)}; this needs {scope!r}.",
-                remedy=f"Use a key with the scope {scope!r} or 'admin'.",
+                f"Key {found.id} ({found.name}) has the scopes {', '.join(found.scopes)}; this needs {needed}.",
+                remedy=f"Use a key with the scope {needed} or 'admin'.",
             )
         return found
 

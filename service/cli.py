@@ -16,7 +16,7 @@ from jobs.errors import JobsError, Unavailable
 from jobs.settings import Settings
 from models.errors import ModelsError
 from service.client_errors import Busy, ClientError
-from service.commands import audit, banks, classifiers, datasets, demo, jobs, keys, masks, planted, server
+from service.commands import audit, banks, classifiers, datasets, demo, encoders, jobs, keys, masks, planted, server
 from service.commands.connection import Connection
 from service.console import ExitCode, complain, err, out
 from service.stack import local_url
@@ -35,6 +35,7 @@ for name, group in {
     "bank": banks.app,
     "dataset": datasets.app,
     "classifier": classifiers.app,
+    "encoder": encoders.app,
     "keys": keys.app,
     "planted": planted.app,
 }.items():

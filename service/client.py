@@ -16,14 +16,21 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Self
+from urllib.parse import quote
 
 import httpx
 
 from jobs.classifiers import ClassifierRecord
 from jobs.datasets import DatasetRecord
+from jobs.discovery_request import DiscoveryRequest
+from jobs.encoder_declaration import EncoderDeclaration
+from jobs.encoder_record import EncoderRecord
+from jobs.layouts import Layout
 from jobs.records import JobRecord
 from models.classifiers.spec import ClassifierSpec
+from models.draft import Draft, DraftSummary
 from service.client_errors import Broken, Busy, ClientError, Refused
+from service.drafts import ClassAnswer
 from service.problems import ProblemDetails
 from service.schemas import BankClass, BankDetails, BankFeatures, BankList, MasksAnswer, Page
 
@@ -57,6 +64,7 @@ class Client:
             transport: How requests travel, for tests and proxies.
         """
         headers = {"X-API-Key": key} if key else {}
+        self.url = url.rstrip("/")
         self._http = httpx.Client(base_url=url, headers=headers, timeout=timeout, transport=transport)
 
     def __enter__(self) -> Self:
@@ -105,7 +113,11 @@ class Client:
     # --- Data sets and classifiers
 
     def upload_dataset(
-        self, archive: Source, name: str | None = None, idempotency_key: str | None = None
+        self,
+        archive: Source,
+        name: str | None = None,
+        idempotency_key: str | None = None,
+        layout: Layout | None = None,
     ) -> DatasetRecord:
         """Upload a zip or tar of class folders; the same bytes give the same data set.
 
@@ -113,8 +125,9 @@ class Client:
             archive: The file.
             name: What to call it; the file's name where left out.
             idempotency_key: Makes it safe to send this call again.
+            layout: How the names of its folders are read; recognised where left out.
         """
-        fields = {} if name is None else {"name": name}
+        fields = {key: value for key, value in (("name", name), ("layout", layout)) if value is not None}
         answer = self._upload("/v1/datasets", archive, fields, idempotency_key)
         return DatasetRecord.model_validate_json(answer.content)
 
@@ -150,13 +163,59 @@ class Client:
         """Delete a classifier; refused while an audit uses it."""
         self._send("DELETE", f"/v1/classifiers/{classifier}")
 
-    # --- Audits and jobs
+    def upload_encoder(
+        self, file: Source, spec: EncoderDeclaration, idempotency_key: str | None = None
+    ) -> EncoderRecord:
+        """Upload an encoder, which is tried out before this returns; the same weights and spec give the same one."""
+        answer = self._upload("/v1/encoders", file, {"spec": spec.model_dump_json()}, idempotency_key)
+        return EncoderRecord.model_validate_json(answer.content)
+
+    def encoders(self) -> Iterator[EncoderRecord]:
+        """All encoders of the store; a bank's is `bank:<name>` and not listed."""
+        return map(EncoderRecord.model_validate, self._pages("/v1/encoders"))
+
+    def encoder(self, encoder: str) -> EncoderRecord:
+        """One encoder, by id."""
+        return EncoderRecord.model_validate_json(self._send("GET", f"/v1/encoders/{encoder}").content)
+
+    def delete_encoder(self, encoder: str) -> None:
+        """Delete an encoder; refused while a job uses it."""
+        self._send("DELETE", f"/v1/encoders/{encoder}")
+
+    # --- Audits, discoveries and jobs
 
     def submit_audit(self, request: AuditRequest, idempotency_key: str | None = None) -> JobRecord:
         """Queue an audit. The same inputs are the same job: one that is done comes back finished."""
         headers = {"Idempotency-Key": idempotency_key} if idempotency_key else {}
         answer = self._send("POST", "/v1/audits", json=request.model_dump(exclude_defaults=True), headers=headers)
         return JobRecord.model_validate_json(answer.content)
+
+    def submit_discovery(self, request: DiscoveryRequest, idempotency_key: str | None = None) -> JobRecord:
+        """Queue a discovery. The same inputs are the same job: one that is done comes back finished."""
+        headers = {"Idempotency-Key": idempotency_key} if idempotency_key else {}
+        answer = self._send("POST", "/v1/discoveries", json=request.model_dump(exclude_defaults=True), headers=headers)
+        return JobRecord.model_validate_json(answer.content)
+
+    def discoveries(self) -> Iterator[JobRecord]:
+        """All discoveries, the newest first."""
+        return map(JobRecord.model_validate, self._pages("/v1/discoveries"))
+
+    def draft(self, discovery: str) -> Draft:
+        """What a finished discovery found, without the candidates."""
+        return Draft.model_validate_json(self._send("GET", f"/v1/discoveries/{discovery}/draft").content)
+
+    def draft_classes(self, discovery: str) -> Iterator[DraftSummary]:
+        """The classes of its draft."""
+        return map(DraftSummary.model_validate, self._pages(f"/v1/discoveries/{discovery}/draft/classes"))
+
+    def draft_class(self, discovery: str, class_name: str) -> ClassAnswer:
+        """The candidates of a class, by name or index."""
+        path = f"/v1/discoveries/{discovery}/draft/classes/{quote(class_name, safe='')}"
+        return ClassAnswer.model_validate_json(self._send("GET", path).content)
+
+    def draft_picture(self, href: str) -> bytes:
+        """A panel or a strip, JPEG, by the address that a class's answer gives."""
+        return self._send("GET", href).content
 
     def jobs(self) -> Iterator[JobRecord]:
         """All jobs, the newest first."""

@@ -105,13 +105,13 @@ class JobProgress:
 
     def __init__(self, progress: Progress) -> None:
         self._progress = progress
-        self._task = progress.add_task("audit", total=None)
+        self._task = progress.add_task("job", total=None)
 
     def show(self, job: JobRecord) -> None:
         """Show the latest record."""
         self._progress.update(
             self._task,
-            description=f"audit [{STATE_STYLES[job.state]}]{job.state.value}[/]",
+            description=f"{job.kind} [{STATE_STYLES[job.state]}]{job.state.value}[/]",
             completed=job.done,
             total=job.total,
             rate=job.rate,
@@ -127,8 +127,16 @@ def picture_progress(what: str, total: int) -> Iterator[Callable[[], None]]:
         yield lambda: progress.advance(task)
 
 
-def upload_progress() -> Progress:
-    """A progress bar for bytes sent, on standard error."""
+@contextmanager
+def counted_progress(what: str) -> Iterator[Callable[[int, int], None]]:
+    """A progress bar that is told how many are done and how many there are at each call of what it gives."""
+    with Progress(SpinnerColumn(), TextColumn(what), BarColumn(), MofNCompleteColumn(), console=err) as progress:
+        task = progress.add_task(what, total=None)
+        yield lambda done, total: progress.update(task, completed=done, total=total)
+
+
+def byte_progress() -> Progress:
+    """A progress bar for bytes on their way, on standard error."""
     return Progress(
         SpinnerColumn(),
         TextColumn("{task.description}"),

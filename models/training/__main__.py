@@ -15,6 +15,8 @@ from models.training import recipes
 from models.training.artefacts import provenance, write_json
 from models.training.cifar10_bank import Judgements, Ranked, draw_sheets, write_cifar10_bank
 from models.training.classifier import right, train_classifier
+from models.training.discovery_tables import write_document
+from models.training.discovery_truth import Sizes, measure
 from models.training.family import train_family
 from models.training.pictures import read_archive
 from models.training.planted_bank import make_planted_bank
@@ -22,6 +24,7 @@ from models.training.planted_pictures import draw_pictures
 from models.training.robust import train_robust
 
 CIFAR10_JUDGEMENTS = BUILT_IN / "judgements" / "cifar10.json"
+DISCOVERY_TRUTH = Path("docs/discovery-truth.md")
 
 app = typer.Typer(add_completion=False, no_args_is_help=True)
 
@@ -151,6 +154,18 @@ def cifar10_bank(
     ranked = Ranked.of(recipes.CIFAR10_BACKBONE, trained / "backbone.safetensors", read_archive(train))
     answers = Judgements.model_validate_json(judgements.read_text(encoding="utf-8"))
     write_cifar10_bank(recipes.CIFAR10_BACKBONE, ranked, answers, trained, bank)
+
+
+@app.command()
+def discovery_truth(
+    work: Work,
+    document: Annotated[Path, typer.Option(help="Markdown file whose tables are written.")] = DISCOVERY_TRUTH,
+    device: Device = "cpu",
+    threads: Threads = 2,
+) -> None:
+    """Count the true objects and cues that each way of discovery finds, and write the tables."""
+    torch.set_num_threads(threads)
+    write_document(measure(Sizes(), work, torch.device(device)), document)
 
 
 if __name__ == "__main__":

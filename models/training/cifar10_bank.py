@@ -7,17 +7,20 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
 import torch
 from matplotlib import colormaps
+from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 from pydantic import BaseModel, ConfigDict, Field
 from torch.nn import functional
 
 from models.backbone import Backbone
 from models.bank import BackboneEntry, Bank, Exemplar, Feature, Manifest, Votes, write_bank
+from models.importance import top_features
 from models.masks import nams
 from models.preprocessing import Preprocessing
-from models.training.features import Activations, activations, forward, importance, statistics, top_features
+from models.training.features import Activations, activations, forward, importances, statistics
 from models.training.overlap import decide
 from models.training.pictures import LabelledPictures
 from models.training.plan import Plan
@@ -59,7 +62,7 @@ class Ranked:
     backbone: Backbone
     pictures: LabelledPictures
     found: Activations
-    importances: torch.Tensor
+    importances: NDArray[np.float64]
     channels: list[list[int]]
 
     @classmethod
@@ -76,8 +79,8 @@ class Ranked:
             precision="fp32",
         )
         found = activations(backbone, pictures.images)
-        importances = importance(found, backbone.weight.cpu())
-        return cls(backbone, pictures, found, importances, top_features(importances, TOP))
+        values = importances(found, backbone.weight.cpu())
+        return cls(backbone, pictures, found, values, [top_features(row, TOP) for row in values])
 
     def strongest(self, class_index: int, channel: int, count: int) -> torch.Tensor:
         """Rows of the pictures predicted as the class on which the feature is strongest, int64 [count]."""

@@ -6,11 +6,14 @@ from collections.abc import Callable
 
 import torch
 
-from models.training.attack import Attack
+from models.training.attack import Attack, Norm
 from models.training.pictures import LabelledPictures
 
 ROBUST_STEPS = 20
 """Steps of the attack that measures robustness; its step size is 2.5 epsilon / steps, as in Madry's library."""
+
+EPOCH_STEPS = 10
+"""Steps of the attack that follows robustness from epoch to epoch, which is done often and need not be exact."""
 
 
 @torch.no_grad()
@@ -26,10 +29,13 @@ def predict(
 
 
 def accuracy(
-    forward: Callable[[torch.Tensor], torch.Tensor], pictures: LabelledPictures, device: torch.device
+    forward: Callable[[torch.Tensor], torch.Tensor],
+    pictures: LabelledPictures,
+    device: torch.device,
+    batch_size: int = 250,
 ) -> float:
     """Share in [0, 1] of pictures whose class is predicted."""
-    return float((predict(forward, pictures.images, device) == pictures.labels).float().mean())
+    return float((predict(forward, pictures.images, device, batch_size) == pictures.labels).float().mean())
 
 
 def robust_accuracy(
@@ -39,9 +45,11 @@ def robust_accuracy(
     device: torch.device,
     seed: int = 0,
     batch_size: int = 250,
+    norm: Norm = "l2",
+    steps: int = ROBUST_STEPS,
 ) -> float:
-    """Share in [0, 1] of pictures still predicted right after an L2 attack of radius ``epsilon`` in 20 steps."""
-    attack = Attack(epsilon, ROBUST_STEPS, 2.5 * epsilon / ROBUST_STEPS)
+    """Share in [0, 1] of pictures still predicted right after an attack of radius ``epsilon``."""
+    attack = Attack(epsilon, steps, 2.5 * epsilon / steps, norm)
     generator = torch.Generator().manual_seed(seed)
     right = 0
     for images, labels in zip(pictures.images.split(batch_size), pictures.labels.split(batch_size), strict=True):

@@ -5,10 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from models.backbone import Backbone, Features
 from models.bank import Statistics
+from models.importance import importance
+from models.moments import Moments
 
 QUANTILE = 0.8
 """A mask is valid on the top 20 % of its class, as in the second validation study of Salient ImageNet."""
@@ -34,24 +38,13 @@ def activations(backbone: Backbone, images: torch.Tensor) -> Activations:
     return Activations(torch.cat(phi), torch.cat(predicted))
 
 
-def importance(found: Activations, weight: torch.Tensor) -> torch.Tensor:
-    """IV(c, j) = mean of phi_j * W_cj over the pictures predicted as c (Singla & Feizi 2022), float32 [C, D].
+def importances(found: Activations, weight: torch.Tensor) -> NDArray[np.float64]:
+    """Importance of every feature for every class, float64 [C, D], over the pictures predicted as the class.
 
     Zero for a class that is never predicted.
     """
-    means = torch.stack(
-        [
-            found.phi[found.predicted == index].mean(0) if bool((found.predicted == index).any()) else weight[index] * 0
-            for index in range(len(weight))
-        ]
-    )
-    return means * weight
-
-
-def top_features(values: torch.Tensor, count: int) -> list[list[int]]:
-    """For each class the channels of highest importance [C, D], best first; only those that add to the logit."""
-    ranked = values.argsort(dim=1, descending=True, stable=True)[:, :count]
-    return [[j for j in row if values[index, j] > 0] for index, row in enumerate(ranked.tolist())]
+    groups = [found.phi[found.predicted == index] for index in range(len(weight))]
+    return importance(np.stack([Moments.of(group).mean for group in groups]), weight)
 
 
 def statistics(activation: torch.Tensor) -> Statistics:

@@ -1,4 +1,4 @@
-"""Labelled pictures held in memory, as the training recipes use them."""
+"""Labelled pictures as training uses them, in memory or mapped from a file."""
 
 from __future__ import annotations
 
@@ -19,13 +19,14 @@ SUFFIXES = (".jpg", ".jpeg", ".png")
 class LabelledPictures:
     """Square pictures of one size with their classes.
 
-    images: uint8 [N, 3, S, S], RGB; labels: int64 [N], indices into ``classes``; names: the N names in the source.
+    images: uint8 [N, 3, S, S], RGB; labels: int64 [N], indices into ``classes``; names: the N names in the source,
+    or none where nobody asks for them.
     """
 
     images: torch.Tensor
     labels: torch.Tensor
     classes: tuple[str, ...]
-    names: tuple[str, ...]
+    names: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -33,7 +34,7 @@ class LabelledPictures:
     def subset(self, rows: Sequence[int] | torch.Tensor) -> LabelledPictures:
         """The pictures at these rows, in this order."""
         index = torch.as_tensor(rows, dtype=torch.int64)
-        names = tuple(self.names[row] for row in index.tolist())
+        names = tuple(self.names[row] for row in index.tolist()) if self.names else ()
         return LabelledPictures(self.images[index], self.labels[index], self.classes, names)
 
     def spread(self, count: int) -> LabelledPictures:

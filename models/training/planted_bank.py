@@ -14,11 +14,12 @@ from PIL import Image
 
 from models.backbone import Backbone
 from models.bank import BackboneEntry, Bank, Exemplar, Feature, Manifest, write_bank
+from models.importance import top_features
 from models.planted.painter import SIZE
 from models.planted.rendering import Picture, render
 from models.planted.scenes import CLASSES, Scene
 from models.preprocessing import Preprocessing
-from models.training.features import Activations, activations, forward, importance, statistics, top_features
+from models.training.features import Activations, activations, forward, importances, statistics
 from models.training.overlap import agreement, decide, vote
 from models.training.plan import Plan
 from models.training.precision import mask_precision
@@ -121,11 +122,10 @@ def label_features(
 
     A feature whose pictures do not agree is left out; ranks count it.
     """
-    importances = importance(found, backbone.weight.cpu())
     labelled = []
-    for class_index, channels in enumerate(top_features(importances, RANKED)):
+    for class_index, values in enumerate(importances(found, backbone.weight.cpu())):
         group = (found.predicted == class_index).nonzero()[:, 0]
-        for rank, channel in enumerate(channels, start=1):
+        for rank, channel in enumerate(top_features(values, RANKED), start=1):
             strongest = group[found.phi[group, channel].argsort(descending=True, stable=True)[:VOTERS]]
             maps = torch.cat([features.maps[:, channel].cpu() for features in forward(backbone, images[strongest])])
             votes = vote(maps, [pictures[row] for row in strongest.tolist()])
@@ -136,7 +136,7 @@ def label_features(
                 class_index=class_index,
                 feature_index=channel,
                 rank=rank,
-                importance=round(float(importances[class_index, channel]), 5),
+                importance=round(float(values[channel]), 5),
                 label=label,
                 kind=kind,
                 votes=votes,

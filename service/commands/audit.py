@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from pydantic import ValidationError
 
-from jobs.records import JobRecord, JobState
-from service.commands.classifiers import read_spec, send_classifier
+from jobs.records import JobRecord
 from service.commands.connection import connect
-from service.commands.datasets import send_dataset
-from service.console import ExitCode, complain, err, job_progress, out
+from service.commands.subjects import asked, classifier_id, dataset_id, pairs
+from service.commands.waiting import await_end
+from service.console import out
 
 if TYPE_CHECKING:
     from service.client import Client
-
-IDENTIFIER = re.compile(r"[0-9a-f]{64}")
 
 
 def register(app: typer.Typer) -> None:
@@ -52,72 +48,39 @@ def audit(
     the waiting, not the audit.
     """
     with connect(context) as client:
-        request: dict[str, Any] = {
-            "classifier": _classifier(client, classifier, spec),
-            "dataset": dataset if IDENTIFIER.fullmatch(dataset) else send_dataset(client, _file(dataset)).id,
-            "bank": bank or client.banks().default,
-            "classes": classes or None,
-            "class_map": dict(_pair(text) for text in class_map or []) or None,
-            "sigma": sigma,
-            "seed": seed,
-            "max_pictures": max_pictures,
-        }
-        job = submit(client, {name: value for name, value in request.items() if value is not None})
+        job = submit(
+            client,
+            {
+                "classifier": classifier_id(client, classifier, spec),
+                "dataset": dataset_id(client, dataset),
+                "bank": bank or client.banks().default,
+                "classes": classes or None,
+                "class_map": pairs(class_map, "--map"),
+                "sigma": sigma,
+                "seed": seed,
+                "max_pictures": max_pictures,
+            },
+        )
         if not wait:
             out.print(job.id)
             return
         finish(client, job, folder)
 
 
-def submit(client: Client, request: dict[str, Any]) -> JobRecord:
+def submit(client: Client, fields: dict[str, Any]) -> JobRecord:
     """Queue an audit; parameters out of range are wrong usage."""
     from jobs.audit import AuditRequest
 
-    try:
-        return client.submit_audit(AuditRequest.model_validate(request))
-    except ValidationError as error:
-        raise typer.BadParameter("; ".join(f"{e['loc'][0]}: {e['msg']}" for e in error.errors())) from error
+    return client.submit_audit(asked(AuditRequest, fields))
 
 
 def finish(client: Client, job: JobRecord, folder: Path) -> None:
     """Follow an audit to its end with a progress bar, print what it found and save its report."""
     from service.headline import print_headline
 
-    try:
-        with job_progress() as progress:
-            for latest in client.follow(job.id):
-                progress.show(latest)
-    except KeyboardInterrupt:
-        err.print(f"The audit goes on: cuecheck jobs follow {job.id}, or jobs cancel.")
-        raise
-    if latest.state is not JobState.SUCCEEDED:
-        complain(f"The audit {job.id} {'was cancelled' if latest.state is JobState.CANCELLED else 'failed'}.")
-        if latest.message:
-            err.print(latest.message, markup=False)
-        raise typer.Exit(ExitCode.FAILED)
+    await_end(client, job)
     print_headline(client.report(job.id))
     folder.mkdir(parents=True, exist_ok=True)
     for name, media_type in (("report.json", "application/json"), ("report.html", "text/html")):
         (folder / name).write_bytes(client.report_bytes(job.id, media_type))
     out.print(f"\nreport: {(folder / 'report.html').resolve()}", soft_wrap=True)
-
-
-def _classifier(client: Client, given: str, spec: Path | None) -> str:
-    if IDENTIFIER.fullmatch(given):
-        return given
-    file = _file(given)
-    return send_classifier(client, file, read_spec(spec or file.with_suffix(".spec.json"))).id
-
-
-def _file(given: str) -> Path:
-    path = Path(given)
-    if not path.is_file():
-        raise typer.BadParameter(f"{given!r} is neither a file nor an id of 64 hexadecimal digits")
-    return path
-
-
-def _pair(text: str) -> tuple[str, str]:
-    theirs, sign, banks = text.partition("=")
-    if not sign or not theirs or not banks:
-        raise typer.BadParameter(f"{text!r} is not THEIRS=BANKS", param_hint="--map")
-    return theirs, banks

@@ -6,10 +6,14 @@ from typing import Annotated
 
 import typer
 
+from service.commands import published
 from service.commands.connection import connect
+from service.commands.discover import discover
 from service.console import lines, out, table
 
-app = typer.Typer(help="Feature banks: list, show.", no_args_is_help=True)
+app = typer.Typer(help="Feature banks: list, show, discover, import.", no_args_is_help=True)
+app.command()(discover)
+published.register(app)
 
 
 @app.command("list")

@@ -9,7 +9,7 @@ import typer
 from pydantic import ValidationError
 
 from service.commands.connection import connect
-from service.console import err, lines, out, table, upload_progress
+from service.console import byte_progress, err, lines, out, table
 
 if TYPE_CHECKING:
     from jobs.classifiers import ClassifierRecord
@@ -35,7 +35,7 @@ def read_spec(file: Path) -> ClassifierSpec:
 
 def send_classifier(client: Client, file: Path, spec: ClassifierSpec) -> ClassifierRecord:
     """Upload a classifier, with a progress bar; the service tries it out before it answers."""
-    with upload_progress() as progress, progress.open(file, "rb", description=f"sending {file.name}") as stream:
+    with byte_progress() as progress, progress.open(file, "rb", description=f"sending {file.name}") as stream:
         return client.upload_classifier(stream, spec)
 
 

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from jobs.layouts import Layout
 from service.commands.connection import connect
-from service.console import err, lines, out, table, upload_progress
+from service.console import byte_progress, err, lines, out, table
 
 if TYPE_CHECKING:
     from jobs.datasets import DatasetRecord
@@ -18,10 +19,10 @@ app = typer.Typer(help="Data sets: upload, list, show, delete.", no_args_is_help
 Identifier = Annotated[str, typer.Argument(help="Id of the data set, 64 hexadecimal digits.")]
 
 
-def send_dataset(client: Client, archive: Path, name: str | None = None) -> DatasetRecord:
+def send_dataset(client: Client, archive: Path, name: str | None = None, layout: Layout | None = None) -> DatasetRecord:
     """Upload an archive, with a progress bar."""
-    with upload_progress() as progress, progress.open(archive, "rb", description=f"sending {archive.name}") as file:
-        return client.upload_dataset(file, name or archive.name)
+    with byte_progress() as progress, progress.open(archive, "rb", description=f"sending {archive.name}") as file:
+        return client.upload_dataset(file, name or archive.name, layout=layout)
 
 
 @app.command()
@@ -29,11 +30,14 @@ def upload(
     context: typer.Context,
     archive: Annotated[Path, typer.Argument(exists=True, dir_okay=False, help="Zip or tar of class folders.")],
     name: Annotated[str | None, typer.Option(help="What to call it; the file's name if left out.")] = None,
+    layout: Annotated[
+        Layout | None, typer.Option(help="How the names of its folders are read; recognised if left out.")
+    ] = None,
 ) -> None:
     """Upload an archive; the same bytes give the same data set. Its id is printed on standard output."""
     with connect(context) as client:
-        record = send_dataset(client, archive, name)
-    err.print(f"{record.pictures:,} pictures of {len(record.classes):,} classes")
+        record = send_dataset(client, archive, name, layout)
+    err.print(f"{record.pictures:,} pictures of {len(record.classes):,} classes ({record.layout})")
     for warning in record.warnings:
         err.print(f"[yellow]warning:[/] {warning}")
     for reason, count in record.skipped_counts.items():
@@ -70,6 +74,7 @@ def show(context: typer.Context, dataset: Identifier) -> None:
             ("pictures", f"{record.pictures:,}"),
             ("classes", ", ".join(f"{c} ({n:,})" for c, n in zip(record.classes, record.class_pictures, strict=True))),
             ("format", f"{record.format}, {record.bytes:,} bytes"),
+            ("layout", record.layout + (f", version {record.version}" if record.version else "")),
             ("left out", ", ".join(f"{n:,} {reason}" for reason, n in record.skipped_counts.items()) or None),
             ("uploaded", f"{record.created:%Y-%m-%d %H:%M} UTC"),
         ],

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Annotated, NamedTuple
+from typing import Annotated
 
 from fastapi import APIRouter, Depends, Path, Request, Response
 from fastapi.responses import StreamingResponse
@@ -12,13 +11,13 @@ from pydantic import BaseModel, Field
 from jobs.audit import AuditRequest
 from jobs.errors import NotFound
 from jobs.queue import JobQueue
-from jobs.records import JobRecord, JobState
-from jobs.store import Store
+from jobs.records import JobRecord
 from service.auth import Principal, require
-from service.idempotency import Idempotency, IdempotencyKey, fingerprint_of
+from service.downloads import HTML, JSON, kept, media_type_of, send
+from service.idempotency import IdempotencyKey
+from service.job_submission import SUBMITTED, submit_job, succeeded
 from service.media import best_media_type
-from service.problems import Problem, problem_responses
-from service.ranges import requested_range
+from service.problems import problem_responses
 from service.routes.jobs import Cursor, Limit
 from service.schemas import Page
 
@@ -27,19 +26,6 @@ router = APIRouter(prefix="/v1/audits", tags=["audits"])
 AuditId = Annotated[str, Path(description="Id of the audit, which is its job's.")]
 Auditor = Annotated[Principal, Depends(require("audit"))]
 REFUSED = ("unauthorised", "forbidden", "unavailable")
-JSON, HTML = "application/json", "text/html"
-MEDIA_TYPES = {
-    "json": JSON,
-    "html": "text/html; charset=utf-8",
-    "parquet": "application/vnd.apache.parquet",
-    "csv": "text/csv; charset=utf-8",
-}
-CHUNK = 2**18
-HTML_POLICY = (
-    "sandbox allow-scripts allow-popups; default-src 'none'; img-src data:; style-src 'unsafe-inline'; "
-    "script-src 'unsafe-inline'"
-)
-"""A report shows names that strangers chose: in a sandbox even one that slipped through could not reach the service."""
 
 
 class Artefact(BaseModel):
@@ -57,29 +43,12 @@ class Artefacts(BaseModel):
     artefacts: list[Artefact]
 
 
-class _File(NamedTuple):
-    """A file of the store on its way out."""
-
-    name: str
-    media_type: str
-    headers: dict[str, str]
-
-
 @router.post(
     "",
     operation_id="submit_audit",
     status_code=202,
     response_model=JobRecord,
-    responses={
-        200: {"description": "An audit of the same inputs has succeeded before: its job.", "model": JobRecord},
-        202: {
-            "description": "Queued, or queued before and not done yet.",
-            "headers": {"Location": {"description": "The job.", "schema": {"type": "string"}}},
-        },
-        **problem_responses(
-            *REFUSED, "malformed", "not-found", "invalid", "unknown-class", "key-reused", "limit-exceeded"
-        ),
-    },
+    responses=SUBMITTED | problem_responses("invalid", "unknown-class", "key-reused"),
 )
 def submit(request: Request, principal: Auditor, wanted: AuditRequest, key: IdempotencyKey = None) -> Response:
     """Queue an audit of a classifier on a data set with a bank.
@@ -87,23 +56,14 @@ def submit(request: Request, principal: Auditor, wanted: AuditRequest, key: Idem
     The job's id is the digest of all its inputs: the same inputs are the same job, and one that is done is not done
     again. Whether the classes of data set, classifier and bank meet is found out here.
     """
-    queue: JobQueue = request.app.state.queue
-    idempotency: Idempotency = request.app.state.idempotency
-
-    def act() -> Response:
-        record = queue.submit_audit(wanted)
-        status = 200 if record.state.is_final else 202
-        headers = {"Location": f"/v1/jobs/{record.id}"}
-        return Response(record.model_dump_json(), status, headers, media_type=JSON)
-
-    return idempotency.once(key, principal.id, "POST /v1/audits", fingerprint_of(wanted.model_dump_json()), act)
+    return submit_job(request, principal, wanted, key)
 
 
 @router.get("", operation_id="list_audits", responses=problem_responses(*REFUSED, "invalid"))
 def list_all(request: Request, principal: Auditor, cursor: Cursor = None, limit: Limit = 50) -> Page[JobRecord]:
     """All audits, the newest first."""
     queue: JobQueue = request.app.state.queue
-    page = queue.page(cursor, limit)
+    page = queue.page(cursor, limit, "audit")
     return Page[JobRecord](items=page.jobs, next=page.next)
 
 
@@ -111,7 +71,7 @@ def list_all(request: Request, principal: Auditor, cursor: Cursor = None, limit:
 def get(request: Request, principal: Auditor, audit: AuditId) -> JobRecord:
     """One audit as of now."""
     queue: JobQueue = request.app.state.queue
-    return queue.get(audit)
+    return queue.get(audit, "audit")
 
 
 @router.get(
@@ -130,29 +90,21 @@ def report(request: Request, principal: Auditor, audit: AuditId) -> Response:
     """The report of an audit that has succeeded; readable without Redis."""
     queue: JobQueue = request.app.state.queue
     kind = "json" if best_media_type(request.headers.get("accept"), (JSON, HTML)) == JSON else "html"
-    record = queue.get(audit)
-    if record.state is not JobState.SUCCEEDED:
-        raise Problem(
-            "conflict",
-            f"The audit is {record.state}{f': {record.message}' if record.message else ''}; it has no report.",
-            field="audit",
-            remedy=None if record.state.is_final else "Follow its job, and ask again when it has succeeded.",
-            headers={} if record.state.is_final else {"Retry-After": "5"},
-        )
-    return _send(request, queue.store, _file(audit, f"report.{kind}", {"Vary": "Accept"}))
+    record = succeeded(queue.get(audit, "audit"), "report")
+    return send(request, queue.store, kept(f"audits/{record.id}/report.{kind}", Vary="Accept"))
 
 
 @router.get("/{audit}/artefacts", operation_id="list_artefacts", responses=problem_responses(*REFUSED, "not-found"))
 def list_artefacts(request: Request, principal: Auditor, audit: AuditId) -> Artefacts:
     """The files that an audit left so far."""
     queue: JobQueue = request.app.state.queue
-    record = queue.get(audit)
+    record = queue.get(audit, "audit")
     return Artefacts(
         artefacts=[
             Artefact(
                 name=name,
                 bytes=queue.store.size(f"audits/{record.id}/{name}"),
-                media_type=_media_type(name),
+                media_type=media_type_of(name),
                 href=f"/v1/audits/{record.id}/artefacts/{name}",
             )
             for name in queue.artefacts(record.id)
@@ -175,40 +127,7 @@ def get_artefact(
 ) -> Response:
     """One file, streamed; a single `Range` of bytes may be asked for."""
     queue: JobQueue = request.app.state.queue
-    record = queue.get(audit)
+    record = queue.get(audit, "audit")
     if name not in queue.artefacts(record.id):
         raise NotFound(f"Audit {record.id} has no file {name[:100]!r}.", field="name")
-    return _send(request, queue.store, _file(record.id, name, {}))
-
-
-def _file(audit: str, name: str, headers: dict[str, str]) -> _File:
-    media_type = _media_type(name)
-    # What an audit has left never changes: the id stands for everything that decides its bytes.
-    headers = {**headers, "Cache-Control": "private, max-age=86400", "X-Content-Type-Options": "nosniff"}
-    if media_type.startswith(HTML):
-        headers["Content-Security-Policy"] = HTML_POLICY
-    return _File(f"audits/{audit}/{name}", media_type, headers)
-
-
-def _media_type(name: str) -> str:
-    return MEDIA_TYPES.get(name.rpartition(".")[2], "application/octet-stream")
-
-
-def _send(request: Request, store: Store, file: _File) -> Response:
-    """Stream a file, or the part of it that was asked for; it is never held whole."""
-    size = store.size(file.name)
-    start, stop = requested_range(request.headers.get("range"), size)
-    headers = {**file.headers, "Accept-Ranges": "bytes", "Content-Length": str(stop - start)}
-    status = 200
-    if stop - start < size:
-        status = 206
-        headers["Content-Range"] = f"bytes {start}-{stop - 1}/{size}"
-    return StreamingResponse(_chunks(store, file.name, start, stop), status, headers, file.media_type)
-
-
-def _chunks(store: Store, name: str, start: int, stop: int) -> Iterator[bytes]:
-    with store.open(name) as stream:
-        stream.seek(start)
-        while start < stop and (chunk := stream.read(min(CHUNK, stop - start))):
-            start += len(chunk)
-            yield chunk
+    return send(request, queue.store, kept(f"audits/{record.id}/{name}"))

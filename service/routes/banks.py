@@ -76,7 +76,7 @@ def list_classes(
     """A bank's classes in the order of their indices, and how many labelled features each has."""
     found = _bank(request, bank)
     indices = found.labelled_classes if labelled else range(len(found.classes))
-    start = _position(cursor)
+    start = position(cursor)
     page = [index for index in indices if index >= start][: limit + 1]
     return Page[BankClass](
         items=[
@@ -172,7 +172,8 @@ def _describe(bank: Bank) -> BankSummary:
     )
 
 
-def _position(cursor: str | None) -> int:
+def position(cursor: str | None) -> int:
+    """Where a page of an indexed list begins. Raises `Problem`, `invalid`."""
     if cursor is None:
         return 0
     if not cursor.isdecimal():

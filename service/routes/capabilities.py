@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from typing import get_args
+from typing import Any, get_args
 
 from fastapi import APIRouter, Depends, Request
 from pydantic import BaseModel, Field
 
 from jobs.archives import WALKERS
+from jobs.discovery_request import DiscoveryRequest
 from jobs.pictures import FORMATS
 from models import architectures, classifiers
 from models.corruptions import CORRUPTIONS
 from service.auth import require
+from service.drafts import GROUPINGS, SOURCES
 from service.options import MAX_CLASSES
 from service.problems import KINDS, TYPE_PREFIX, problem_responses
 from service.schemas import Encoding, MapKind, Size
@@ -43,6 +45,22 @@ class AuditCapabilities(BaseModel):
     max_upload_bytes: int
 
 
+class DiscoveryCapabilities(BaseModel):
+    """What discoveries take and find."""
+
+    sources: dict[str, str] = Field(description="How the candidates of a class are found.")
+    groupings: dict[str, str] = Field(description="Which pictures form the group of a class.")
+    defaults: dict[str, Any] = Field(description="Of the parameters that may be left out.")
+
+
+class EncoderCapabilities(BaseModel):
+    """What encoders may be."""
+
+    architectures: list[str] = Field(description="Networks that the weights may be of; the weights tell which.")
+    catalogue: dict[str, str] = Field(description="Published ones that `cuecheck encoder pull` brings.")
+    max_upload_bytes: int
+
+
 class Capabilities(BaseModel):
     """The registries and limits of this installation."""
 
@@ -51,6 +69,8 @@ class Capabilities(BaseModel):
     default_bank: str
     masks: MaskCapabilities
     audits: AuditCapabilities
+    encoders: EncoderCapabilities
+    discoveries: DiscoveryCapabilities
     problem_types: dict[str, str] = Field(description="Every `type` an error may have, with its title.")
 
 
@@ -84,6 +104,18 @@ def capabilities(request: Request) -> Capabilities:
             architectures=architectures.names(),
             archive_formats=list(WALKERS),
             corruptions={name: corruption.summary for name, corruption in CORRUPTIONS.items()},
+            max_upload_bytes=settings.max_upload_bytes,
+        ),
+        discoveries=DiscoveryCapabilities(
+            sources=SOURCES,
+            groupings=GROUPINGS,
+            defaults={
+                name: field.default for name, field in DiscoveryRequest.model_fields.items() if not field.is_required()
+            },
+        ),
+        encoders=EncoderCapabilities(
+            architectures=architectures.names(),
+            catalogue={name: entry.title for name, entry in state.catalogue.items()},
             max_upload_bytes=settings.max_upload_bytes,
         ),
         problem_types={TYPE_PREFIX + kind: about.title for kind, about in KINDS.items()},

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, Path, Query, Request, Response
-from pydantic import ValidationError
 from starlette.concurrency import run_in_threadpool
 
 from jobs.classifiers import (
@@ -21,8 +20,9 @@ from jobs.queue import JobQueue
 from jobs.store import file_sha256
 from models.classifiers.spec import ClassifierSpec
 from service.auth import Principal, require
+from service.declarations import form, read_declaration
 from service.idempotency import Idempotency, IdempotencyKey, fingerprint_of
-from service.problems import FieldError, Problem, problem_responses
+from service.problems import problem_responses
 from service.schemas import Page
 from service.uploads import Upload, receive
 
@@ -31,29 +31,6 @@ router = APIRouter(prefix="/v1/classifiers", tags=["classifiers"])
 ClassifierId = Annotated[str, Path(description="Id of the classifier.")]
 Auditor = Annotated[Principal, Depends(require("audit"))]
 REFUSED = ("unauthorised", "forbidden", "unavailable")
-
-FORM = {
-    "requestBody": {
-        "required": True,
-        "content": {
-            "multipart/form-data": {
-                "schema": {
-                    "type": "object",
-                    "required": ["file", "spec"],
-                    "properties": {
-                        "file": {"type": "string", "format": "binary", "description": "The ONNX or safetensors file."},
-                        "spec": {
-                            "type": "string",
-                            "contentMediaType": "application/json",
-                            "description": "What it declares: a `ClassifierSpec` as JSON.",
-                        },
-                    },
-                },
-                "encoding": {"spec": {"contentType": "application/json"}},
-            }
-        },
-    }
-}
 
 
 @router.post(
@@ -68,7 +45,7 @@ FORM = {
             *REFUSED, "malformed", "timeout", "too-large", "unsupported-media", "invalid", "key-reused"
         ),
     },
-    openapi_extra=FORM,
+    openapi_extra=form("The ONNX or safetensors file.", ClassifierSpec),
 )
 async def upload_classifier(request: Request, principal: Auditor, key: IdempotencyKey = None) -> Response:
     """Upload a classifier with its specification (format, classes, preprocessing).
@@ -83,7 +60,7 @@ async def upload_classifier(request: Request, principal: Auditor, key: Idempoten
 def _keep(request: Request, upload: Upload, principal: Principal, key: str | None) -> Response:
     queue: JobQueue = request.app.state.queue
     idempotency: Idempotency = request.app.state.idempotency
-    spec = _spec(upload.fields.get("spec"))
+    spec = read_declaration(ClassifierSpec, upload.fields.get("spec"))
     identifier = classifier_id(spec, file_sha256(upload.path))
 
     def act() -> Response:
@@ -95,24 +72,6 @@ def _keep(request: Request, upload: Upload, principal: Principal, key: str | Non
         return Response(record.model_dump_json(), status, headers, media_type="application/json")
 
     return idempotency.once(key, principal.id, "POST /v1/classifiers", fingerprint_of(identifier), act)
-
-
-def _spec(text: str | None) -> ClassifierSpec:
-    if text is None:
-        raise Problem(
-            "invalid",
-            "The form has no specification.",
-            field="spec",
-            remedy="Send a ClassifierSpec as JSON in the field 'spec'.",
-        )
-    try:
-        return ClassifierSpec.model_validate_json(text)
-    except ValidationError as error:
-        faults = error.errors(include_url=False)
-        errors = [FieldError(field=".".join(map(str, ("spec", *e["loc"]))), detail=e["msg"]) for e in faults]
-        kind = "malformed" if faults[0]["type"] == "json_invalid" else "invalid"
-        first = errors[0]
-        raise Problem(kind, f"{first.field}: {first.detail}", field=first.field, errors=errors) from error
 
 
 @router.get("", operation_id="list_classifiers", responses=problem_responses(*REFUSED, "invalid"))

@@ -8,8 +8,16 @@ from fastapi import APIRouter, Depends, Path, Query, Request, Response
 from starlette.concurrency import run_in_threadpool
 
 from jobs.archives import ArchiveLimits
-from jobs.datasets import DatasetRecord, delete_dataset, get_dataset, import_archive, list_datasets
-from jobs.errors import Conflict, NotFound
+from jobs.datasets import (
+    DatasetRecord,
+    delete_dataset,
+    get_dataset,
+    get_dataset_laid_out,
+    import_archive,
+    list_datasets,
+)
+from jobs.errors import Conflict, Invalid, NotFound
+from jobs.layouts import LAYOUTS, Layout
 from jobs.queue import JobQueue
 from jobs.store import file_sha256
 from service.auth import Principal, require
@@ -45,6 +53,12 @@ FORM = {
                             "maxLength": MAX_NAME,
                             "description": "What to call it; the file's name if left out.",
                         },
+                        "layout": {
+                            "type": "string",
+                            "enum": list(LAYOUTS),
+                            "description": "How the names of the folders are read; recognised if left out. "
+                            "`image_folder`: the class's name. `spurious_imagenet`: class index and component.",
+                        },
                     },
                 }
             }
@@ -64,6 +78,7 @@ FORM = {
         **problem_responses(
             *REFUSED,
             "malformed",
+            "conflict",
             "timeout",
             "too-large",
             "unsupported-media",
@@ -88,17 +103,24 @@ def _keep(request: Request, upload: Upload, principal: Principal, key: str | Non
     idempotency: Idempotency = request.app.state.idempotency
     identifier = file_sha256(upload.path)
     name = (upload.fields.get("name") or upload.filename or identifier[:12])[:MAX_NAME]
+    layout = _layout(upload.fields.get("layout"))
 
     def act() -> Response:
         try:
-            record, status = get_dataset(queue.store, identifier), 200
+            record, status = get_dataset_laid_out(queue.store, identifier, layout), 200
         except NotFound:
             limits = ArchiveLimits.from_settings(queue.settings)
-            record, status = import_archive(queue.store, upload.path, limits, name), 201
+            record, status = import_archive(queue.store, upload.path, limits, name, layout), 201
         headers = {"Location": f"/v1/datasets/{record.id}"}
         return Response(record.model_dump_json(), status, headers, media_type="application/json")
 
-    return idempotency.once(key, principal.id, "POST /v1/datasets", fingerprint_of(identifier, name), act)
+    return idempotency.once(key, principal.id, "POST /v1/datasets", fingerprint_of(identifier, name, layout or ""), act)
+
+
+def _layout(given: str | None) -> Layout | None:
+    if given is not None and given not in LAYOUTS:
+        raise Invalid(f"There is no layout {given[:40]!r}.", field="layout", remedy=f"Use one of {', '.join(LAYOUTS)}.")
+    return given
 
 
 @router.get("", operation_id="list_datasets", responses=problem_responses(*REFUSED, "invalid"))

@@ -68,6 +68,18 @@ def jobs() -> HTMLResponse:
     return _page("jobs.html.j2", "/jobs")
 
 
+@router.get("/drafts")
+def drafts() -> HTMLResponse:
+    """The discoveries, and through them the drafts they left."""
+    return _page("drafts.html.j2", "/drafts")
+
+
+@router.get("/drafts/{discovery}")
+def draft(discovery: str) -> HTMLResponse:
+    """One draft, class by class; the page's script asks for the one that the address names."""
+    return _page("draft.html.j2", "/drafts")
+
+
 @router.get("/docs")
 def reference() -> HTMLResponse:
     """Swagger UI from this host: FastAPI's own page has its scripts from another."""

@@ -13,7 +13,7 @@ from rich.table import Table
 
 from tests.bench.harness import Ratio, machine
 
-PARTS = ("in_process", "over_http", "audits", "released", "memory", "workers")
+PARTS = ("in_process", "over_http", "audits", "released", "memory", "workers", "discovery", "discovery_maths")
 
 
 def main() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from tests.bench.cluster import Memory, audited, cifar10_request, redis, workers
+from tests.bench.cluster import Memory, cifar10_request, ended, redis, workers
 from tests.bench.harness import Ratio
 
 FEW, MANY = 5_000, 50_000
@@ -21,7 +21,7 @@ def measure(folder: Path) -> list[Ratio]:
             with workers(settings, 1) as (pid,):
                 memory = Memory(pid)
                 memory.start()
-                seconds[pictures] = audited(settings, request)
+                seconds[pictures] = ended(settings, request)
                 peaks[pictures] = memory.stop()
     return [
         Ratio(

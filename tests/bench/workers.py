@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from tests.bench.cluster import audited, cifar10_request, redis, workers
+from tests.bench.cluster import cifar10_request, ended, redis, workers
 from tests.bench.harness import Ratio
 
 PICTURES = 8_000
@@ -21,8 +21,8 @@ def measure(folder: Path) -> list[Ratio]:
         with redis(folder / f"workers-{count}", threads=1) as settings:
             request = cifar10_request(settings, "cifar10-test.zip", PICTURES)
             with workers(settings, count):
-                audited(settings, request.model_copy(update={"max_pictures": FIRST}))
-                seconds[count] = audited(settings, request)
+                ended(settings, request.model_copy(update={"max_pictures": FIRST}))
+                seconds[count] = ended(settings, request)
     return [
         Ratio(
             "two workers over one",

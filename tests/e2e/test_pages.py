@@ -324,7 +324,7 @@ def test_an_audit_is_started_followed_and_its_report_opened(
 def test_a_job_is_cancelled_and_retried(open_page: OpenPage, guarded: Guarded, tmp_path: Path) -> None:
     """On a service without workers, where jobs wait; the keyboard stays where it was."""
     page = open_page("/jobs", base=guarded.url, http_credentials=guarded.credentials)
-    expect(page.get_by_text("No audit has been started yet.")).to_be_visible()
+    expect(page.get_by_text("No job has been started yet.")).to_be_visible()
     with Client(guarded.url, key=guarded.token) as client:
         client.submit_audit(upload_subjects(client, tmp_path))
     state = page.locator("li.job .state")
@@ -455,7 +455,7 @@ def test_text_stands_out_from_its_ground(scheme: str) -> None:
 
 
 def test_the_pages_let_nothing_foreign_in(server: RunningServer) -> None:
-    for path in ("/", "/jobs", "/static/picture.js", "/static/cuecheck.css"):
+    for path in ("/", "/jobs", "/drafts", "/drafts/any", "/static/picture.js", "/static/cuecheck.css"):
         headers = httpx.get(server.url + path).raise_for_status().headers
         policy = headers["content-security-policy"]
         assert "default-src 'none'" in policy

@@ -69,7 +69,7 @@ def undisturbed(
     with pytest.MonkeyPatch.context() as patch:
         for name, value in settings.environment().items():
             patch.setenv(name, value)
-        job = installation.queue.submit_audit(request).id
+        job = installation.queue.submit(request).id
         work(installation.queue)
     assert installation.state(job) is JobState.SUCCEEDED, installation.queue.get(job)
     return installation.files(job)

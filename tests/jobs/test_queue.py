@@ -20,15 +20,15 @@ from tests.jobs.installation import Installation, work
 
 def test_the_same_inputs_are_the_same_job(installation: Installation) -> None:
     queue, request = installation.queue, installation.request
-    first = queue.submit_audit(request)
-    assert queue.submit_audit(request) == first
-    assert queue.submit_audit(request.model_copy(update={"seed": 1})).id != first.id
+    first = queue.submit(request)
+    assert queue.submit(request) == first
+    assert queue.submit(request.model_copy(update={"seed": 1})).id != first.id
     assert len(queue.queued()) == 2
     assert queue.queued()[first.id] == {"plan"}
 
 
 def test_nothing_but_ids_is_on_the_queue(installation: Installation) -> None:
-    job = installation.queue.submit_audit(installation.request).id
+    job = installation.queue.submit(installation.request).id
     (task,) = installation.queue.rq.get_jobs()
     assert (task.func_name, list(task.args), task.kwargs) == ("jobs.tasks.perform", [job, "plan"], {})
     assert task.retries_left == 2
@@ -45,17 +45,17 @@ def test_what_does_not_fit_is_refused_before_it_is_queued(installation: Installa
     }
     for field, (value, error, at) in wrong.items():
         with pytest.raises(error) as raised:
-            queue.submit_audit(request.model_copy(update={field: value}))
+            queue.submit(request.model_copy(update={field: value}))
         assert raised.value.field == at
     assert queue.page().jobs == []
 
 
 def test_more_jobs_than_allowed_are_refused(installation: Installation) -> None:
     queue = JobQueue(installation.settings.model_copy(update={"max_jobs": 1}))
-    queue.submit_audit(installation.request)
-    with pytest.raises(LimitExceeded, match="1 audits"):
-        queue.submit_audit(installation.request.model_copy(update={"seed": 1}))
-    queue.submit_audit(installation.request)
+    queue.submit(installation.request)
+    with pytest.raises(LimitExceeded, match="1 jobs"):
+        queue.submit(installation.request.model_copy(update={"seed": 1}))
+    queue.submit(installation.request)
 
 
 def test_unknown_jobs_are_not_found_whatever_they_look_like(installation: Installation) -> None:
@@ -67,7 +67,7 @@ def test_unknown_jobs_are_not_found_whatever_they_look_like(installation: Instal
 
 def test_jobs_are_listed_newest_first(installation: Installation) -> None:
     queue = installation.queue
-    ids = [queue.submit_audit(installation.request.model_copy(update={"seed": seed})).id for seed in range(3)]
+    ids = [queue.submit(installation.request.model_copy(update={"seed": seed})).id for seed in range(3)]
     page = queue.page(limit=2)
     assert [record.id for record in page.jobs] == [ids[2], ids[1]]
     rest = queue.page(after=page.next, limit=2)
@@ -77,7 +77,7 @@ def test_jobs_are_listed_newest_first(installation: Installation) -> None:
 
 def test_what_a_job_needs_is_known(installation: Installation) -> None:
     queue, request = installation.queue, installation.request
-    job = queue.submit_audit(request).id
+    job = queue.submit(request).id
     assert queue.users_of(request.dataset) == queue.users_of(request.classifier) == [job]
     queue.cancel(job)
     assert queue.users_of(request.dataset) == []
@@ -87,7 +87,7 @@ def test_a_queued_job_is_cancelled_at_once_and_retried_from_where_it_was(
     in_process: Installation, undisturbed: dict[str, bytes]
 ) -> None:
     queue = in_process.queue
-    job = queue.submit_audit(in_process.request).id
+    job = queue.submit(in_process.request).id
     perform(job, "plan")
     perform(job, "shard-1")
     record = queue.cancel(job)
@@ -112,16 +112,16 @@ def test_a_queued_job_is_cancelled_at_once_and_retried_from_where_it_was(
 
 def test_submitting_a_cancelled_audit_again_takes_it_up(in_process: Installation) -> None:
     queue = in_process.queue
-    job = queue.submit_audit(in_process.request).id
+    job = queue.submit(in_process.request).id
     queue.cancel(job)
-    assert queue.submit_audit(in_process.request).state is JobState.QUEUED
+    assert queue.submit(in_process.request).state is JobState.QUEUED
     work(queue)
-    assert queue.submit_audit(in_process.request).state is JobState.SUCCEEDED
+    assert queue.submit(in_process.request).state is JobState.SUCCEEDED
 
 
 def test_watching_tells_every_change_until_the_end(in_process: Installation) -> None:
     queue = in_process.queue
-    job = queue.submit_audit(in_process.request).id
+    job = queue.submit(in_process.request).id
     seen: list[JobRecord] = []
     watcher = Thread(target=lambda: seen.extend(queue.watch(job, pause=0.005)))
     watcher.start()
@@ -138,7 +138,7 @@ def test_watching_tells_every_change_until_the_end(in_process: Installation) -> 
 def test_a_redis_without_its_data_is_filled_from_the_store(in_process: Installation) -> None:
     queue = in_process.queue
     requests = [in_process.request.model_copy(update={"max_pictures": 8, "seed": seed}) for seed in range(4)]
-    succeeded, cancelled, queued, running = [queue.submit_audit(request).id for request in requests]
+    succeeded, cancelled, queued, running = [queue.submit(request).id for request in requests]
     queue.cancel(cancelled)
     for task in ("plan", "shard-0", "reduce"):
         perform(succeeded, task)
@@ -159,7 +159,7 @@ def test_a_redis_without_its_data_is_filled_from_the_store(in_process: Installat
 
 def test_a_job_that_redis_lost_is_queued_again_when_asked_for(in_process: Installation) -> None:
     queue = in_process.queue
-    job = queue.submit_audit(in_process.request).id
+    job = queue.submit(in_process.request).id
     queue.ledger.client.flushall()
     assert queue.get(job).state is JobState.QUEUED
     assert queue.queued() == {job: {"plan"}}
@@ -177,9 +177,9 @@ def test_while_redis_is_gone_finished_audits_answer_and_the_rest_is_unavailable(
 ) -> None:
     monkeypatch.setenv("CUECHECK_REDIS_URL", own_redis.url)
     queue = JobQueue(in_process.settings.model_copy(update={"redis_url": own_redis.url}))
-    finished = queue.submit_audit(in_process.request.model_copy(update={"max_pictures": 8}))
+    finished = queue.submit(in_process.request.model_copy(update={"max_pictures": 8}))
     work(queue)
-    waiting = queue.submit_audit(in_process.request)
+    waiting = queue.submit(in_process.request)
     own_redis.kill()
 
     assert queue.get(finished.id).state is JobState.SUCCEEDED
@@ -187,7 +187,7 @@ def test_while_redis_is_gone_finished_audits_answer_and_the_rest_is_unavailable(
     for call in (
         lambda: queue.get(waiting.id),
         lambda: queue.cancel(waiting.id),
-        lambda: queue.submit_audit(in_process.request.model_copy(update={"seed": 5})),
+        lambda: queue.submit(in_process.request.model_copy(update={"seed": 5})),
         queue.page,
     ):
         with pytest.raises(Unavailable):

@@ -22,7 +22,8 @@ def ledger(redis_url: str) -> Ledger:
 
 
 def record(job: str = "j", created: datetime = NOW) -> JobRecord:
-    return JobRecord(id=job, state=JobState.QUEUED, created=created, request={"classifier": "c", "classes": ["ä"]})
+    asked = {"classifier": "c", "classes": ["ä"]}
+    return JobRecord(id=job, kind="audit", state=JobState.QUEUED, created=created, request=asked)
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ import fsspec
 import pyarrow as pa
 import pytest
 
-from jobs import rows, tasks
+from jobs import audit_job, rows, tasks
 from jobs.errors import Unavailable
 from jobs.lease import Lease
 from jobs.records import JobState
@@ -56,13 +56,13 @@ def test_small_data_sets_are_cut_too_so_that_progress_shows() -> None:
 def test_a_shards_name_stands_for_all_it_was_made_from() -> None:
     plan = plan_shards("a", 1000, None, 300, 0)
     others = [("b", 1000, None, 300, 0), ("a", 1000, 900, 300, 0), ("a", 1000, None, 200, 0)]
-    assert len({other.file(1) for other in [plan, *(plan_shards(*made_from) for made_from in others)]}) == 4
-    assert plan.file(1) == ShardPlan.model_validate_json(plan.model_dump_json()).file(1)
+    assert len({other.file("audits", 1) for other in [plan, *(plan_shards(*made_from) for made_from in others)]}) == 4
+    assert plan.file("audits", 1) == ShardPlan.model_validate_json(plan.model_dump_json()).file("audits", 1)
 
 
 def test_an_audit_runs_from_plan_to_report(in_process: Installation) -> None:
     queue = in_process.queue
-    record = queue.submit_audit(in_process.request)
+    record = queue.submit(in_process.request)
     assert (record.state, record.done, record.total) == (JobState.QUEUED, 0, None)
     assert work(queue) == ["plan", "shard-0", "shard-1", "shard-2", "shard-3", "reduce"]
     record = queue.get(record.id)
@@ -82,7 +82,7 @@ def test_an_audit_runs_from_plan_to_report(in_process: Installation) -> None:
 
 def test_tasks_that_run_twice_change_nothing(in_process: Installation, undisturbed: dict[str, bytes]) -> None:
     queue = in_process.queue
-    job = queue.submit_audit(in_process.request).id
+    job = queue.submit(in_process.request).id
     for task in ("plan", "plan", "shard-2", "shard-2", "shard-0", "plan", "shard-1", "shard-1", "shard-3", "shard-3"):
         perform(job, task)
     assert queue.get(job).done == 261
@@ -95,11 +95,11 @@ def test_tasks_that_run_twice_change_nothing(in_process: Installation, undisturb
 def test_a_shard_whose_file_is_there_is_not_run_again(
     in_process: Installation, undisturbed: dict[str, bytes], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    job = in_process.queue.submit_audit(in_process.request).id
+    job = in_process.queue.submit(in_process.request).id
     for name, data in undisturbed.items():
         if name.startswith("shards/"):
             in_process.queue.store.write_bytes(f"audits/{job}/{name}", data)
-    monkeypatch.setattr(tasks, "audit_shard", None)
+    monkeypatch.setattr(audit_job, "audit_shard", None)
     assert work(in_process.queue) == ["plan", "reduce"]
     assert in_process.files(job) == undisturbed
 
@@ -111,7 +111,7 @@ def test_a_store_behind_another_url_gives_the_same_bytes(
     memory.put(f"{in_process.settings.data_dir}/store/", "/bucket/prefix", recursive=True)
     monkeypatch.setenv("CUECHECK_STORE_URL", "memory://bucket/prefix")
     elsewhere = Installation(Settings(), in_process.request)
-    job = elsewhere.queue.submit_audit(in_process.request).id
+    job = elsewhere.queue.submit(in_process.request).id
     work(elsewhere.queue)
     assert elsewhere.files(job) == undisturbed
     memory.rm("/bucket", recursive=True)
@@ -119,7 +119,7 @@ def test_a_store_behind_another_url_gives_the_same_bytes(
 
 def test_a_task_that_another_worker_holds_is_left_alone(in_process: Installation) -> None:
     ledger = in_process.queue.ledger
-    job = in_process.queue.submit_audit(in_process.request).id
+    job = in_process.queue.submit(in_process.request).id
     perform(job, "plan")
     ledger.take_lease(job, "shard-0", "another", 60)
     perform(job, "shard-0")
@@ -128,7 +128,7 @@ def test_a_task_that_another_worker_holds_is_left_alone(in_process: Installation
 
 def test_the_sweeper_queues_what_was_lost_and_only_that(in_process: Installation) -> None:
     queue = in_process.queue
-    job = queue.submit_audit(in_process.request).id
+    job = queue.submit(in_process.request).id
     sweeper = Sweeper(queue)
 
     def sweep() -> int:
@@ -160,7 +160,7 @@ def test_the_sweeper_queues_what_was_lost_and_only_that(in_process: Installation
 
 def test_a_task_stuck_between_queue_and_worker_is_found_at_the_second_look(in_process: Installation) -> None:
     queue = in_process.queue
-    job = queue.submit_audit(in_process.request).id
+    job = queue.submit(in_process.request).id
     queue.rq.connection.lmove(queue.rq.key, queue.rq.intermediate_queue_key, "LEFT", "RIGHT")
     sweeper = Sweeper(queue)
     assert sweeper.sweep() == 0
@@ -170,14 +170,14 @@ def test_a_task_stuck_between_queue_and_worker_is_found_at_the_second_look(in_pr
 
 
 def test_one_sweeper_at_a_time_is_enough(in_process: Installation) -> None:
-    in_process.queue.submit_audit(in_process.request)
+    in_process.queue.submit(in_process.request)
     in_process.queue.rq.empty()
     assert [Sweeper(in_process.queue).sweep() for _ in range(3)] == [1, 0, 0]
 
 
 def test_a_process_that_is_always_there_sweeps_from_a_thread(in_process: Installation) -> None:
     queue = in_process.queue
-    job = queue.submit_audit(in_process.request).id
+    job = queue.submit(in_process.request).id
     with sweeping(queue):
         queue.rq.empty()
         wait_for(lambda: queue.queued() == {job: {"plan"}}, "the sweeper", 10)
@@ -187,7 +187,7 @@ def test_a_fault_is_tried_again_and_then_ends_the_audit_with_its_reason(
     in_process: Installation, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     queue = in_process.queue
-    job = queue.submit_audit(in_process.request).id
+    job = queue.submit(in_process.request).id
     perform(job, "plan")
     queue.store.write_bytes(f"datasets/{in_process.request.dataset}/index.parquet", b"PAR1 torn PAR1")
     for _ in range(in_process.settings.max_attempts - 1):
@@ -206,7 +206,7 @@ def test_a_fault_is_tried_again_and_then_ends_the_audit_with_its_reason(
 
 def test_what_another_try_cannot_mend_ends_the_audit_at_once(in_process: Installation) -> None:
     queue = in_process.queue
-    job = queue.submit_audit(in_process.request).id
+    job = queue.submit(in_process.request).id
     queue.store.delete(f"datasets/{in_process.request.dataset}")
     work(queue)
     record = queue.get(job)
@@ -217,7 +217,7 @@ def test_what_another_try_cannot_mend_ends_the_audit_at_once(in_process: Install
 
 def test_a_classifier_that_fails_ends_its_audit_with_its_own_words(in_process: Installation) -> None:
     queue = in_process.queue
-    job = queue.submit_audit(in_process.request).id
+    job = queue.submit(in_process.request).id
     (blob,) = [name for name in queue.store.list("blobs") if queue.store.read_range(f"blobs/{name}", 0, 2) != b"PK"]
     queue.store.write_bytes(f"blobs/{blob}", b"not a network")
     done = work(queue)
@@ -230,14 +230,14 @@ def test_a_classifier_that_fails_ends_its_audit_with_its_own_words(in_process: I
 
 def test_a_store_out_of_reach_costs_no_attempt(in_process: Installation, monkeypatch: pytest.MonkeyPatch) -> None:
     queue = in_process.queue
-    job = queue.submit_audit(in_process.request).id
+    job = queue.submit(in_process.request).id
     perform(job, "plan")
 
     def gone(*_: object) -> None:
         raise Unavailable("the bucket does not answer")
 
     with monkeypatch.context() as patch:
-        patch.setattr(tasks, "read_rows", gone)
+        patch.setattr(audit_job, "read_rows", gone)
         for _ in range(5):
             perform(job, "shard-0")
     record = queue.get(job)
@@ -252,7 +252,7 @@ def test_a_full_store_is_waited_for_and_then_ends_the_audit(
     in_process: Installation, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     queue = in_process.queue
-    job = queue.submit_audit(in_process.request).id
+    job = queue.submit(in_process.request).id
     perform(job, "plan")
 
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
@@ -277,7 +277,7 @@ def test_shards_of_another_version_of_the_code_are_not_mixed_in(
     in_process: Installation, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     queue = in_process.queue
-    job = queue.submit_audit(in_process.request).id
+    job = queue.submit(in_process.request).id
     monkeypatch.setattr(tasks, "code_version", lambda: "9.9.9+other")
     work(queue)
     record = queue.get(job)
@@ -287,9 +287,9 @@ def test_shards_of_another_version_of_the_code_are_not_mixed_in(
 
 def test_the_bank_may_be_named_by_its_digest(in_process: Installation, undisturbed: dict[str, bytes]) -> None:
     queue = in_process.queue
-    job = queue.submit_audit(in_process.request)
-    digest = queue.inputs(job.id).bank_digest
-    assert queue.submit_audit(in_process.request.model_copy(update={"bank": digest})).id == job.id
+    job = queue.submit(in_process.request)
+    digest = queue.inputs(job.id).pins["bank"]
+    assert queue.submit(in_process.request.model_copy(update={"bank": digest})).id == job.id
 
 
 def test_a_lease_lives_as_long_as_its_holder(in_process: Installation) -> None:

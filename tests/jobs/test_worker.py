@@ -18,14 +18,14 @@ def test_two_workers_give_the_bytes_of_one(installation: Installation, undisturb
     ledger = installation.queue.ledger
     with installation.worker(), installation.worker():
         wait_for(lambda: len(ledger.workers()) == 2, "both workers to sign on")
-        job = installation.queue.submit_audit(installation.request).id
+        job = installation.queue.submit(installation.request).id
         wait_for(lambda: all(worker.task for worker in ledger.workers()), "both to be busy")
         installation.wait_until(job, JobState.SUCCEEDED)
     assert installation.files(job) == undisturbed
 
 
 def test_a_task_whose_process_is_killed_is_run_again(installation: Installation, undisturbed: dict[str, bytes]) -> None:
-    job = installation.queue.submit_audit(installation.request).id
+    job = installation.queue.submit(installation.request).id
     with installation.worker() as worker:
         installation.wait_for_mid_shard(job)
         worker.horse().kill()
@@ -34,7 +34,7 @@ def test_a_task_whose_process_is_killed_is_run_again(installation: Installation,
 
 
 def test_what_a_dead_worker_held_is_taken_over(installation: Installation, undisturbed: dict[str, bytes]) -> None:
-    job = installation.queue.submit_audit(installation.request).id
+    job = installation.queue.submit(installation.request).id
     with installation.worker() as first:
         installation.wait_for_mid_shard(job, finished=1)
         first.kill()
@@ -50,7 +50,7 @@ def test_a_shard_that_kills_every_worker_ends_the_audit_with_that_reason(install
         installation.settings.model_copy(update={"max_attempts": 2}),
         installation.request.model_copy(update={"max_pictures": 60}),
     )
-    job = installation.queue.submit_audit(installation.request).id
+    job = installation.queue.submit(installation.request).id
     with installation.worker() as worker:
         for attempt in ("1", "2"):
             wait_for(lambda attempt=attempt: installation.attempts(job, "shard-0") == attempt, f"attempt {attempt}")
@@ -63,7 +63,7 @@ def test_cancelling_stops_a_running_shard_and_a_retry_keeps_what_was_done(
     installation: Installation, undisturbed: dict[str, bytes]
 ) -> None:
     queue = installation.queue
-    job = queue.submit_audit(installation.request).id
+    job = queue.submit(installation.request).id
     with installation.worker() as worker:
         installation.wait_for_mid_shard(job, finished=1)
         horse = worker.horse()
@@ -84,7 +84,7 @@ def test_sigterm_lets_the_running_shard_end_and_the_next_worker_goes_on(
     installation: Installation, undisturbed: dict[str, bytes]
 ) -> None:
     queue = installation.queue
-    job = queue.submit_audit(installation.request).id
+    job = queue.submit(installation.request).id
     with installation.worker() as worker:
         installation.wait_for_mid_shard(job)
         worker.terminate()
@@ -98,7 +98,7 @@ def test_sigterm_lets_the_running_shard_end_and_the_next_worker_goes_on(
 
 
 def test_a_second_sigterm_ends_the_worker_at_once(installation: Installation) -> None:
-    job = installation.queue.submit_audit(installation.request).id
+    job = installation.queue.submit(installation.request).id
     with installation.worker() as worker:
         installation.wait_for_mid_shard(job)
         horse = worker.horse()
@@ -124,7 +124,7 @@ def test_a_redis_that_goes_away_and_comes_back_is_waited_for(
 ) -> None:
     settings = installation.settings.model_copy(update={"redis_url": own_redis.url})
     installation = Installation(settings, installation.request)
-    job = installation.queue.submit_audit(installation.request).id
+    job = installation.queue.submit(installation.request).id
     with installation.worker():
         installation.wait_for_mid_shard(job, finished=1)
         own_redis.kill()

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 
 from models.backbone import Backbone
 from models.bank import Bank
@@ -87,3 +88,27 @@ def test_cuda_is_never_replaced_silently(weights: Path) -> None:
 def test_runtimes_that_cannot_keep_their_promise_are_refused(weights: Path) -> None:
     with pytest.raises(BackboneError, match="bf16"):
         load(weights, runtime="onnxruntime", precision="bf16")
+
+
+@pytest.mark.parametrize("runtime", ["torch", "onnxruntime"])
+def test_activations_are_the_features_of_the_forward_and_have_gradients(
+    bank: Bank, batch: torch.Tensor, runtime: str
+) -> None:
+    backbone = bank.backbone(runtime=runtime, precision="fp32")
+    floating = (batch.float() / 255).requires_grad_()
+    phi = backbone.activations(floating)
+    torch.testing.assert_close(phi.detach(), backbone.forward(batch).phi, atol=1e-4, rtol=1e-4)
+    (gradient,) = torch.autograd.grad(phi.sum(), floating)
+    assert gradient.shape == floating.shape
+    assert gradient.abs().sum() > 0
+    assert all(not parameter.requires_grad for parameter in backbone._layers.parameters())
+
+
+def test_weights_that_changed_since_give_no_gradients(weights: Path, batch: torch.Tensor, tmp_path: Path) -> None:
+    copy = tmp_path / "weights.safetensors"
+    copy.write_bytes(weights.read_bytes())
+    backbone = load(copy, runtime="torch")
+    changed = {name: value + 1 for name, value in load_file(copy).items()}
+    save_file(changed, copy)
+    with pytest.raises(BackboneError, match="changed"):
+        backbone.activations(batch.float() / 255)

@@ -15,6 +15,7 @@ from service.app import ROUTERS
 from service.auth import OPEN_PATHS, is_loopback, keys_needed
 from service.keys import REMEMBER_SECONDS, KeyStore, Scope
 from tests.service.conftest import RunningServer, StartServer, encoded, picture, upload, wait_for
+from tests.service.drafts import write_draft
 
 
 @pytest.fixture(scope="module")
@@ -166,3 +167,20 @@ def test_keys_are_waived_on_loopback_alone(settings: Settings, auth: str, host: 
 def test_it_says_loudly_at_start_that_keys_are_off_or_missing(server: RunningServer, guarded: RunningServer) -> None:
     assert "API KEYS ARE OFF" in server.log.read_text()
     assert "there is none yet" in guarded.log.read_text()
+
+
+@pytest.mark.parametrize(
+    ("scope", "may_read", "may_submit"), [("annotate", True, False), ("audit", True, True), ("infer", False, False)]
+)
+def test_those_who_label_read_drafts_and_submit_nothing(
+    client: httpx.Client, guarded: RunningServer, keys: KeyStore, scope: Scope, may_read: bool, may_submit: bool
+) -> None:
+    job = "d1" * 16
+    write_draft(Store.from_settings(guarded.settings), job, ["ant", "bee"])
+    header = bearer(keys, scope)
+    below = f"/v1/discoveries/{job}"
+    drafts = [f"{below}/draft{rest}" for rest in ("", "/classes/ant", "/panels/0-0.jpg")]
+    for path in ("/v1/discoveries", below, *drafts):
+        assert client.get(path, headers=header).status_code == (200 if may_read else 403), path
+    submitted = client.post("/v1/discoveries", json={"dataset": "0" * 64, "encoder": "bank:tiny"}, headers=header)
+    assert submitted.status_code == (404 if may_submit else 403)

@@ -106,7 +106,7 @@ def test_a_busy_service_says_when_to_come_back() -> None:
 
 
 def record(done: int, state: JobState) -> JobRecord:
-    return JobRecord(id="j", state=state, created=datetime.now(UTC), done=done, total=3, request={})
+    return JobRecord(id="j", kind="audit", state=state, created=datetime.now(UTC), done=done, total=3, request={})
 
 
 def stream(*records: JobRecord) -> httpx.Response:

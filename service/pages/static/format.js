@@ -9,8 +9,8 @@ export function percent(share) {
   return `${Math.round(share * 100)} %`;
 }
 
-/** A figure with two decimals and a true minus sign. */
-export const figure = (value) => value.toFixed(2).replace("-", MINUS);
+/** A figure with two decimals and a true minus sign, but none before what rounds to 0. */
+export const figure = (value) => value.toFixed(2).replace(/^-(?!0\.00$)/, MINUS).replace("-", "");
 
 /** The same with its sign always shown. */
 export const signed = (value) => (value < 0 ? figure(value) : `+${figure(value)}`);

@@ -1,0 +1,233 @@
+"""The candidates of one class: its most important channels, its principal components, and where a classifier fails."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from safetensors.torch import save
+from torch import Tensor
+
+from jobs.discovery_request import DiscoveryRequest
+from jobs.discovery_subjects import Subjects
+from jobs.failures import find_failures
+from jobs.phi_sample import PhiSample
+from jobs.selection import ChosenChannel, ChosenClass
+from models.ascent import Activation, of_directions
+from models.backbone import Backbone
+from models.bank import Statistics
+from models.components import ClassComponents, Components
+from models.draft import FailureFigures, Source
+from models.importance import importance
+from models.prototype import prototypes
+
+QUANTILE = 0.8
+"""A mask is taken as valid on the top 20 % of its class, until a validation round has bounded it."""
+
+
+@dataclass(frozen=True)
+class Made:
+    """The prototype of a component: float32 [3, s, s] in [0, 1], what it reads, and how surely it is of the class."""
+
+    picture: Tensor
+    activation: float
+    probability: float
+
+
+@dataclass(frozen=True)
+class Found:
+    """A candidate before it is drawn.
+
+    Attributes:
+        feature_index, component, sources, importance, statistics, failure: as in `models.draft.Candidate`.
+        strongest: (row, activation) of the exemplars, best first.
+        direction: float32 [D]; the activation is `direction . phi - offset`, the map `direction . F(u)`.
+        offset: see there.
+        prototype: of a component.
+    """
+
+    feature_index: int
+    component: int | None
+    sources: tuple[Source, ...]
+    importance: float
+    statistics: Statistics
+    strongest: Sequence[tuple[int, float]]
+    direction: Tensor
+    offset: float = 0.0
+    failure: FailureFigures | None = None
+    prototype: Made | None = None
+
+    def activation(self, backbone: Backbone) -> Activation:
+        """What a picture reads for this candidate, with gradients."""
+        direction = self.direction.to(backbone.device)
+        return lambda pictures: backbone.activations(pictures) @ direction - self.offset
+
+
+def find_candidates(
+    chosen: ChosenClass, sample: PhiSample, subjects: Subjects, request: DiscoveryRequest
+) -> tuple[list[Found], bytes | None, str]:
+    """All candidates of a class in the order they are shown.
+
+    Returns:
+        The candidates; the directions of its components as a safetensors file, None without any; and why there are
+        fewer than asked for, in words.
+    """
+    if not len(sample):
+        return [], None, f"No picture is in the group of this class (grouping: {request.grouping})."
+    width = subjects.backbone.weight.shape[1]
+    found = [_channel(channel, sample, width) for channel in chosen.channels]
+    notes = []
+    if len(found) < request.channels:
+        notes.append(f"Only {len(found)} channels add to this class's logit.")
+    directions = None
+    if request.components:
+        if len(sample) < 2:
+            notes.append("Components need at least two pictures.")
+        else:
+            components, directions = _components(chosen.index, sample, subjects, request)
+            if len(components) < request.components:
+                notes.append(f"Its {len(sample)} pictures span only {len(components)} components.")
+            found += components
+    if request.classifier is not None:
+        head = subjects.backbone.weight[chosen.index].cpu().numpy()
+        values = importance(sample.phi.mean(axis=0, dtype=np.float64), head)
+        modes, note = find_failures(sample, request)
+        notes += [note] if note else []
+        for feature, figures in modes:
+            _take_in(found, feature, figures, sample, values, request.exemplars)
+    return found, directions, " ".join(notes)
+
+
+def _channel(channel: ChosenChannel, sample: PhiSample, width: int) -> Found:
+    direction = torch.zeros(width)
+    direction[channel.channel] = 1.0
+    return Found(
+        feature_index=channel.channel,
+        component=None,
+        sources=("importance",),
+        importance=channel.importance,
+        statistics=Statistics(
+            images=channel.images,
+            mean=channel.mean,
+            std=channel.std,
+            valid_from=_short(np.quantile(sample.phi[:, channel.channel].astype(np.float64), QUANTILE)),
+            valid_to=channel.largest,
+            quantile=QUANTILE,
+        ),
+        strongest=channel.strongest,
+        direction=direction,
+    )
+
+
+def _components(
+    class_index: int, sample: PhiSample, subjects: Subjects, request: DiscoveryRequest
+) -> tuple[list[Found], bytes]:
+    """The components whose prototypes the encoder takes most surely for the class (Neuhaus et al. 2023)."""
+    backbone = subjects.backbone
+    phi = torch.from_numpy(sample.phi)
+    weight, bias = backbone.weight[class_index].cpu(), float(backbone.bias[class_index])
+    components = ClassComponents.of_features(phi, weight, bias)
+    tried = range(min(len(components), max(request.component_candidates, request.components)))
+    if not tried:
+        return [], _as_bytes(Components(torch.zeros(0, phi.shape[1]), torch.zeros(0)))
+    rows = components.as_components(tried)
+    made = _prototypes(rows, class_index, backbone, request)
+    best = sorted(tried, key=lambda place: -made[place].probability)[: request.components]
+    alphas = components.alphas(phi)[:, best].numpy()
+    width = phi.shape[1]
+    found = [
+        Found(
+            feature_index=width + class_index * request.components + number,
+            component=place,
+            sources=("component",),
+            importance=_short(np.abs(alphas[:, number]).mean()),
+            statistics=_statistics(alphas[:, number]),
+            strongest=_strongest(alphas[:, number], sample, request.exemplars),
+            direction=rows.directions[place],
+            offset=float(rows.offsets[place]),
+            prototype=made[place],
+        )
+        for number, place in enumerate(best)
+    ]
+    return found, _as_bytes(components.as_components(best))
+
+
+def _prototypes(rows: Components, class_index: int, backbone: Backbone, request: DiscoveryRequest) -> list[Made]:
+    """One prototype per row, in batches of the request's size; what one becomes does not depend on its batch."""
+    side = backbone.preprocessing.size
+    made: list[Made] = []
+    for start in range(0, len(rows.directions), request.batch_size):
+        directions = rows.directions[start : start + request.batch_size].to(backbone.device)
+        climbed = prototypes(
+            of_directions(backbone.activations, directions),
+            [(class_index, start + number) for number in range(len(directions))],
+            side,
+            steps=request.prototype_steps,
+            seed=request.seed,
+            device=backbone.device,
+        )
+        pictures = climbed.pictures.cpu()
+        logits = backbone.forward((pictures * 255).round().to(torch.uint8)).logits
+        surely = torch.softmax(logits, dim=1)[:, class_index].tolist()
+        made += [
+            Made(picture, activation, probability)
+            for picture, activation, probability in zip(pictures, climbed.activations.tolist(), surely, strict=True)
+        ]
+    return made
+
+
+def _take_in(
+    found: list[Found],
+    feature: int,
+    figures: FailureFigures,
+    sample: PhiSample,
+    values: NDArray[np.float64],
+    count: int,
+) -> None:
+    """Add a feature that tells failures, or note so where it is a candidate already."""
+    for place, one in enumerate(found):
+        if one.feature_index == feature:
+            found[place] = replace(one, sources=(*one.sources, "failure"), failure=figures)
+            return
+    activation = sample.phi[:, feature].astype(np.float64)
+    direction = torch.zeros(sample.phi.shape[1])
+    direction[feature] = 1.0
+    found.append(
+        Found(
+            feature_index=feature,
+            component=None,
+            sources=("failure",),
+            importance=_short(values[feature]),
+            statistics=_statistics(activation),
+            strongest=_strongest(activation, sample, count),
+            direction=direction,
+            failure=figures,
+        )
+    )
+
+
+def _statistics(activation: NDArray[np.float64]) -> Statistics:
+    return Statistics(
+        images=len(activation),
+        mean=_short(activation.mean()),
+        std=_short(activation.std()),
+        valid_from=_short(np.quantile(activation, QUANTILE)),
+        valid_to=_short(activation.max()),
+        quantile=QUANTILE,
+    )
+
+
+def _strongest(activation: NDArray[np.float64], sample: PhiSample, count: int) -> list[tuple[int, float]]:
+    best = np.argsort(-activation, kind="stable")[:count]
+    return [(int(sample.row[place]), _short(activation[place])) for place in best]
+
+
+def _as_bytes(components: Components) -> bytes:
+    return save({"directions": components.directions, "offsets": components.offsets})
+
+
+def _short(value: float | np.floating) -> float:
+    return float(f"{float(value):.6g}")

@@ -1,0 +1,171 @@
+"""Brings together what a discovery request names: encoder, data set, inspected classifier and their classes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from jobs.class_map import match_name
+from jobs.classifiers import get_classifier
+from jobs.datasets import get_dataset
+from jobs.discovery_request import DiscoveryRequest
+from jobs.encoders import OF_BANK, encoder_spec, load_encoder
+from jobs.errors import Invalid
+from jobs.isolation import IsolatedClassifier
+from jobs.look import Inspect
+from jobs.settings import Settings
+from jobs.store import Store
+from jobs.subjects import find_bank
+from models.backbone import Backbone
+from models.encoder import EncoderSpec
+from models.geometry import prepare
+
+
+@dataclass(frozen=True)
+class Subjects:
+    """What a discovery works with.
+
+    Attributes:
+        spec: the encoder's declaration.
+        encoder_id: its id, or `bank:` and the bank's digest.
+        backbone: its network, loaded.
+        of_label: int32 [labels], class of the encoder per label of the data set; -1 where it is not looked at.
+        classes: classes of the encoder that are looked at, ascending.
+        class_sizes: pictures that are looked at by class of the encoder, about.
+        dataset: its id.
+    """
+
+    spec: EncoderSpec
+    encoder_id: str
+    backbone: Backbone
+    of_label: NDArray[np.int32]
+    classes: Sequence[int]
+    class_sizes: Sequence[int]
+    store: Store
+    settings: Settings
+    dataset: str
+
+    def ran_on(self) -> dict[str, str]:
+        """Where the features were computed."""
+        return {
+            "device": str(self.backbone.device),
+            "encoder": self.backbone.provider,
+            "precision": self.backbone.precision,
+        }
+
+
+def check_subjects(store: Store, settings: Settings, request: DiscoveryRequest) -> str:
+    """Find out whether the request can be met, before it is queued.
+
+    Returns:
+        The encoder it names, by id or by a bank's digest.
+
+    Raises:
+        NotFound: there is no such encoder, data set or classifier.
+        Invalid: their classes do not meet, or a classifier is to be inspected in groups of predictions.
+    """
+    spec = encoder_spec(store, request.encoder, settings)
+    labels = get_dataset(store, request.dataset).class_names(spec.classes)
+    _of_label(spec.classes, labels, request)
+    if request.classifier is not None:
+        if request.grouping != "label":
+            raise Invalid(
+                f"A classifier's failures are told from the labels, and the groups here are {request.grouping!r}.",
+                field="grouping",
+                remedy="Ask for grouping 'label', or leave the classifier out.",
+            )
+        outputs = get_classifier(store, request.classifier).spec.classes
+        if all(index < 0 for index in _match_all(spec.classes, outputs, request.class_map or {})):
+            raise Invalid(
+                "No output of the classifier is named as a class of the encoder.",
+                field="class_map",
+                remedy="Name the encoder's class for each of the classifier's in class_map.",
+            )
+    if request.encoder.startswith(OF_BANK):
+        return OF_BANK + find_bank(settings, request.encoder.removeprefix(OF_BANK)).digest
+    return request.encoder
+
+
+@contextmanager
+def open_subjects(store: Store, settings: Settings, request: DiscoveryRequest) -> Iterator[Subjects]:
+    """Load the encoder and map the classes."""
+    spec = encoder_spec(store, request.encoder, settings)
+    dataset = get_dataset(store, request.dataset)
+    of_label = _of_label(spec.classes, dataset.class_names(spec.classes), request)
+    share = min(1.0, (request.max_pictures or dataset.pictures) / dataset.pictures)
+    sizes = [0] * len(spec.classes)
+    for index, pictures in zip(of_label.tolist(), dataset.class_pictures, strict=True):
+        if index >= 0:
+            sizes[index] += round(share * pictures)
+    yield Subjects(
+        spec=spec,
+        encoder_id=request.encoder,
+        backbone=load_encoder(store, request.encoder, settings),
+        of_label=of_label,
+        classes=sorted({index for index in of_label.tolist() if index >= 0}),
+        class_sizes=sizes,
+        store=store,
+        settings=settings,
+        dataset=dataset.id,
+    )
+
+
+@contextmanager
+def inspecting(subjects: Subjects, request: DiscoveryRequest) -> Iterator[Inspect | None]:
+    """The classifier whose failures are looked for, in a process of its own that ends with the block."""
+    if request.classifier is None:
+        yield None
+        return
+    store, settings = subjects.store, subjects.settings
+    classifier = get_classifier(store, request.classifier)
+    of_output = np.array(
+        _match_all(subjects.spec.classes, classifier.spec.classes, request.class_map or {}), dtype=np.int32
+    )
+    with (
+        store.local_copy(f"blobs/{classifier.blob}") as path,
+        IsolatedClassifier(path, classifier.spec, settings, batch_size=request.batch_size) as isolated,
+    ):
+
+        def inspect(pictures: Sequence[NDArray[np.uint8]]) -> NDArray[np.int32]:
+            prepared = torch.stack([prepare(picture, classifier.spec.preprocessing) for picture in pictures])
+            predicted: NDArray[np.int32] = of_output[isolated.predict(prepared.float().numpy() / 255).argmax(axis=1)]
+            return predicted
+
+        yield inspect
+
+
+def _of_label(classes: Sequence[str], labels: Sequence[str], request: DiscoveryRequest) -> NDArray[np.int32]:
+    wanted = set(_match_all(classes, request.classes, {})) if request.classes is not None else None
+    if wanted is not None and -1 in wanted:
+        unknown = next(name for name in request.classes or () if match_name(classes, name) < 0)
+        raise Invalid(f"The encoder has no class {unknown[:100]!r}.", field="classes", remedy=_remedy(classes))
+    for target in (request.class_map or {}).values():
+        if match_name(classes, target) < 0:
+            raise Invalid(f"The encoder has no class {target[:100]!r}.", field="class_map", remedy=_remedy(classes))
+    found = np.array(_match_all(classes, labels, request.class_map or {}), dtype=np.int32)
+    if (found < 0).all():
+        raise Invalid(
+            f"None of the data set's {len(labels)} classes is one of the encoder's {len(classes)}; "
+            f"the first is {labels[0][:100]!r}.",
+            field="class_map",
+            remedy="Name the encoder's class for each class of the data set in class_map, or train a head on these "
+            "classes (a training of the route 'linear_head').",
+        )
+    if wanted is not None:
+        found[~np.isin(found, list(wanted))] = -1
+        if (found < 0).all():
+            raise Invalid("The data set has no picture of the classes asked for.", field="classes")
+    return found
+
+
+def _match_all(classes: Sequence[str], names: Sequence[str], named: Mapping[str, str]) -> list[int]:
+    return [match_name(classes, named.get(name, name)) for name in names]
+
+
+def _remedy(classes: Sequence[str]) -> str:
+    return f"It has {len(classes)} classes, from {classes[0]!r} to {classes[-1]!r}."

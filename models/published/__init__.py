@@ -1,0 +1,1 @@
+"""Labels that others released, read from the user's own copies: nothing of them is part of this package."""

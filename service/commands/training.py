@@ -1,0 +1,117 @@
+"""`cuecheck encoder train`: make an encoder of one's own pictures."""
+
+from __future__ import annotations
+
+import json
+from typing import Annotated, Any
+
+import typer
+
+from service.commands.connection import connect
+from service.commands.subjects import asked, dataset_id
+from service.commands.waiting import await_end
+from service.console import lines, out
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command of this file to `app`."""
+    app.command()(train)
+
+
+def train(
+    context: typer.Context,
+    dataset: Annotated[str, typer.Argument(help="Zip or tar of class folders, or the id of an uploaded one.")],
+    name: Annotated[str, typer.Option(help="Short name of the encoder to be made.")],
+    held_out: Annotated[
+        str | None, typer.Option(help="What accuracies are measured on: a file, an id, or a share such as 0.1.")
+    ] = None,
+    head_of: Annotated[
+        str | None,
+        typer.Option(help="Fit a linear head on this frozen encoder (id, or bank:NAME): minutes instead of hours."),
+    ] = None,
+    start: Annotated[
+        str | None, typer.Option("--from", help="Begin with the weights of this encoder, in place of random ones.")
+    ] = None,
+    architecture: Annotated[str | None, typer.Option(help="Network.")] = None,
+    arguments: Annotated[str | None, typer.Option(help="Its keyword arguments, as JSON.")] = None,
+    size: Annotated[int | None, typer.Option(help="Side of the network's input, pixels.")] = None,
+    norm: Annotated[str | None, typer.Option(help="What the attack's ball is measured in: l2 or linf.")] = None,
+    epsilon: Annotated[float | None, typer.Option(help="Radius of the ball, pictures in [0, 1].")] = None,
+    steps: Annotated[int | None, typer.Option(help="Steps of the attack.")] = None,
+    step_size: Annotated[float | None, typer.Option(help="Of one step.")] = None,
+    epochs: Annotated[int | None, typer.Option(help="Times every picture is trained on.")] = None,
+    batch_size: Annotated[int | None, typer.Option(help="Pictures per step, all processes together.")] = None,
+    learning_rate: Annotated[float | None, typer.Option(help="The peak.")] = None,
+    weight_decay: Annotated[float | None, typer.Option(help="Of weights.")] = None,
+    padding: Annotated[int | None, typer.Option(help="Shift pictures by up to this many pixels.")] = None,
+    precision: Annotated[str | None, typer.Option(help="bf16 or fp32.")] = None,
+    processes: Annotated[int | None, typer.Option(help="Processes that share every batch: one for each GPU.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Of weights, order, attack and held-out share.")] = None,
+    title: Annotated[str | None, typer.Option(help="What the encoder is, in a line.")] = None,
+    licence: Annotated[str | None, typer.Option(help="Terms of its weights.")] = None,
+    wait: Annotated[bool, typer.Option(help="Wait for the end; without it the job's id is printed.")] = True,
+) -> None:
+    """Upload what is not uploaded yet, train adversarially or fit a head, and print the encoder's id.
+
+    A training that is cancelled, or whose worker dies, goes on from its last epoch. Interrupting ends the waiting, not
+    the training.
+    """
+    from jobs.training_request import TrainingRequest
+
+    if head_of is not None and start is not None:
+        raise typer.BadParameter("a head is fitted on a frozen encoder: give --head-of or --from, not both")
+    with connect(context) as client:
+        fields: dict[str, Any] = {
+            "dataset": dataset_id(client, dataset),
+            "held_out": None if held_out is None else _share(held_out) or dataset_id(client, held_out),
+            "route": "linear_head" if head_of is not None else None,
+            "encoder": head_of or start,
+            "name": name,
+            "title": title,
+            "licence": licence,
+            "architecture": architecture,
+            "arguments": None if arguments is None else _json(arguments),
+            "size": size,
+            "norm": norm,
+            "epsilon": epsilon,
+            "steps": steps,
+            "step_size": step_size,
+            "epochs": epochs,
+            "batch_size": batch_size,
+            "learning_rate": learning_rate,
+            "weight_decay": weight_decay,
+            "padding": padding,
+            "precision": precision,
+            "processes": processes,
+            "seed": seed,
+        }
+        job = client.submit_training(asked(TrainingRequest, fields))
+        if not wait:
+            out.print(job.id)
+            return
+        await_end(client, job)
+        found = json.loads(client.training_file(job.id, "training.json"))
+        accuracy = found["accuracy"]
+        lines(
+            "Encoder",
+            [
+                ("id", found["encoder"]),
+                ("clean", f"{accuracy['clean']:.1%} of {accuracy['clean_pictures']:,} held-out pictures"),
+                ("robust", f"{accuracy['robust']:.1%} of {accuracy['robust_pictures']:,}, {accuracy['robust_attack']}"),
+                ("skipped", found["skipped"] or None),
+            ],
+        )
+
+
+def _share(text: str) -> float | None:
+    try:
+        return float(text)
+    except ValueError:
+        return None
+
+
+def _json(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except json.JSONDecodeError as error:
+        raise typer.BadParameter(f"not JSON: {error}", param_hint="--arguments") from error

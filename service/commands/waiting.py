@@ -1,0 +1,29 @@
+"""Waiting for the end of a job, with a progress bar."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import typer
+
+from jobs.records import JobRecord, JobState
+from service.console import ExitCode, complain, err, job_progress
+
+if TYPE_CHECKING:
+    from service.client import Client
+
+
+def await_end(client: Client, job: JobRecord) -> None:
+    """Follow a job until it has succeeded; one that fails or is cancelled ends the command with exit code 1."""
+    try:
+        with job_progress() as progress:
+            for latest in client.follow(job.id):
+                progress.show(latest)
+    except KeyboardInterrupt:
+        err.print(f"The {job.kind} goes on: cuecheck jobs follow {job.id}, or jobs cancel.")
+        raise
+    if latest.state is not JobState.SUCCEEDED:
+        complain(f"The {job.kind} {job.id} {'was cancelled' if latest.state is JobState.CANCELLED else 'failed'}.")
+        if latest.message:
+            err.print(latest.message, markup=False)
+        raise typer.Exit(ExitCode.FAILED)

@@ -1,0 +1,50 @@
+// The page "Drafts": the discoveries that run and have run, and a form to start one.
+
+import { explain, idempotencyKey, request } from "./api.js";
+import { find, offer, showProblem } from "./dom.js";
+import { count } from "./format.js";
+import { learnNames, nameOf } from "./jobcard.js";
+import { putFirst, watchJobs } from "./joblist.js";
+
+const NUMBERS = ["channels", "components", "max_pictures"];
+
+async function prepareForm() {
+  const [{ datasets, encoders }, { banks }] = await Promise.all([learnNames(), request("/v1/banks")]);
+  offer(
+    find("dataset"),
+    datasets.map(({ id, pictures }) => ({ value: id, label: `${nameOf(id)} (${count(pictures)} pictures)` })),
+  );
+  offer(find("encoder"), [
+    ...encoders.map(({ id }) => ({ value: id, label: nameOf(id) })),
+    ...banks
+      .filter(({ problem }) => !problem)
+      .map(({ name, title }) => ({ value: `bank:${name}`, label: `The network of the bank ${title ?? name}` })),
+  ]);
+  find("discovery").hidden = datasets.length === 0;
+  find("uploads").hidden = datasets.length > 0;
+}
+
+async function start(event) {
+  event.preventDefault();
+  const form = new FormData(event.target);
+  const asked = { dataset: form.get("dataset"), encoder: form.get("encoder"), grouping: form.get("grouping") };
+  for (const name of NUMBERS) {
+    if (form.get(name)) asked[name] = Number(form.get(name));
+  }
+  try {
+    const job = await request("/v1/discoveries", {
+      method: "POST",
+      headers: { "Content-Type": "application/json", "Idempotency-Key": idempotencyKey() },
+      body: JSON.stringify(asked),
+    });
+    putFirst(job);
+    showProblem(null);
+  } catch (error) {
+    showProblem(explain(error));
+  }
+}
+
+find("discovery").addEventListener("submit", start);
+find("start").addEventListener("toggle", () => prepareForm().catch((error) => showProblem(explain(error))));
+// Without names the list shows ids: it is no reason not to show it.
+learnNames().finally(() => watchJobs("/v1/discoveries"));
