@@ -19,6 +19,7 @@ from typing import IO, TYPE_CHECKING, Any, Self
 from urllib.parse import quote
 
 import httpx
+from pydantic import BaseModel
 
 from jobs.classifiers import ClassifierRecord
 from jobs.datasets import DatasetRecord
@@ -27,6 +28,7 @@ from jobs.encoder_declaration import EncoderDeclaration
 from jobs.encoder_record import EncoderRecord
 from jobs.layouts import Layout
 from jobs.records import JobRecord
+from jobs.training_request import TrainingRequest
 from models.classifiers.spec import ClassifierSpec
 from models.draft import Draft, DraftSummary
 from service.client_errors import Broken, Busy, ClientError, Refused
@@ -186,15 +188,23 @@ class Client:
 
     def submit_audit(self, request: AuditRequest, idempotency_key: str | None = None) -> JobRecord:
         """Queue an audit. The same inputs are the same job: one that is done comes back finished."""
-        headers = {"Idempotency-Key": idempotency_key} if idempotency_key else {}
-        answer = self._send("POST", "/v1/audits", json=request.model_dump(exclude_defaults=True), headers=headers)
-        return JobRecord.model_validate_json(answer.content)
+        return self._submit("/v1/audits", request, idempotency_key)
 
     def submit_discovery(self, request: DiscoveryRequest, idempotency_key: str | None = None) -> JobRecord:
-        """Queue a discovery. The same inputs are the same job: one that is done comes back finished."""
-        headers = {"Idempotency-Key": idempotency_key} if idempotency_key else {}
-        answer = self._send("POST", "/v1/discoveries", json=request.model_dump(exclude_defaults=True), headers=headers)
-        return JobRecord.model_validate_json(answer.content)
+        """Queue a discovery, as `submit_audit`."""
+        return self._submit("/v1/discoveries", request, idempotency_key)
+
+    def submit_training(self, request: TrainingRequest, idempotency_key: str | None = None) -> JobRecord:
+        """Queue a training, as `submit_audit`."""
+        return self._submit("/v1/trainings", request, idempotency_key)
+
+    def trainings(self) -> Iterator[JobRecord]:
+        """All trainings, the newest first."""
+        return map(JobRecord.model_validate, self._pages("/v1/trainings"))
+
+    def training_file(self, training: str, name: str) -> bytes:
+        """A file of a training: `epochs.json` and `accuracy.png` while it runs, `training.json` at its end."""
+        return self._send("GET", f"/v1/trainings/{training}/artefacts/{quote(name, safe='')}").content
 
     def discoveries(self) -> Iterator[JobRecord]:
         """All discoveries, the newest first."""
@@ -261,6 +271,11 @@ class Client:
         return self._send("GET", f"/v1/audits/{audit}/report", headers={"Accept": media_type}).content
 
     # --- The wire
+
+    def _submit(self, path: str, request: BaseModel, idempotency_key: str | None) -> JobRecord:
+        headers = {"Idempotency-Key": idempotency_key} if idempotency_key else {}
+        answer = self._send("POST", path, json=request.model_dump(exclude_defaults=True), headers=headers)
+        return JobRecord.model_validate_json(answer.content)
 
     def _pages(self, path: str) -> Iterator[Any]:
         cursor: str | None = None

@@ -124,7 +124,7 @@ def test_what_does_not_fit_is_refused_on_submission(place: Installation, tmp_pat
             place.queue.submit(wanted)
         assert raised.value.field == field
     for changes in ({"route": "linear_head"}, {"batch_size": 9, "processes": 2}, {"mean": (0, 0, 0)}):
-        with pytest.raises(ValueError, match="encoder|evenly|together"):
+        with pytest.raises(ValueError, match=r"encoder|evenly|together"):
             request(dataset, **changes)
 
 
