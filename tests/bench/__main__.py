@@ -13,7 +13,17 @@ from rich.table import Table
 
 from tests.bench.harness import Ratio, machine
 
-PARTS = ("in_process", "over_http", "audits", "released", "memory", "workers", "discovery", "discovery_maths")
+PARTS = (
+    "in_process",
+    "over_http",
+    "audits",
+    "released",
+    "memory",
+    "workers",
+    "discovery",
+    "discovery_maths",
+    "training",
+)
 
 
 def main() -> None:
