@@ -35,6 +35,7 @@ Epochs = Annotated[int | None, typer.Option(help="Epochs instead of the recipe's
 Work = Annotated[Path, typer.Option(help="Folder for checkpoints and drawn pictures.")]
 ClassifierOut = Annotated[Path, typer.Option(help="Folder for ONNX files, their declarations and card.")]
 Trained = Annotated[Path, typer.Option(help="Folder that the backbone's recipe wrote.")]
+Encoder = Annotated[Path, typer.Option(help="Folder of the encoder in the store, `encoders/<id>`.")]
 BankOut = Annotated[Path, typer.Option(help="Folder of the bank to write.")]
 Train = Annotated[Path, typer.Option(help="Zip of training pictures, one folder per class.")]
 Test = Annotated[Path, typer.Option(help="Zip of held-out pictures, one folder per class.")]
@@ -97,16 +98,6 @@ def planted_family(
 
 
 @app.command()
-def cifar10_backbone(
-    train: Train, test: Test, out: Out, device: Device = "cpu", threads: Threads = 2, epochs: Epochs = None
-) -> None:
-    """Adversarially train the CIFAR-10 backbone."""
-    torch.set_num_threads(threads)
-    plan = recipes.with_epochs(recipes.CIFAR10_BACKBONE, epochs)
-    train_robust(plan, read_archive(train), read_archive(test), out, torch.device(device))
-
-
-@app.command()
 def cifar10_classifier(
     train: Train,
     test: Test,
@@ -130,13 +121,13 @@ def cifar10_classifier(
 @app.command()
 def cifar10_sheets(
     train: Train,
-    trained: Trained,
+    encoder: Encoder,
     sheets: Annotated[Path, typer.Option(help="Folder for one contact sheet a class.")],
     threads: Threads = 2,
 ) -> None:
-    """Draw contact sheets of the CIFAR-10 backbone's top features, for a person to judge."""
+    """Draw contact sheets of a CIFAR-10 encoder's top features, for a person to judge."""
     torch.set_num_threads(threads)
-    ranked = Ranked.of(recipes.CIFAR10_BACKBONE, trained / "backbone.safetensors", read_archive(train))
+    ranked = Ranked.of(encoder, read_archive(train))
     draw_sheets(ranked, sheets)
     print(f"weights {ranked.backbone.weights_digest}")
 
@@ -144,16 +135,15 @@ def cifar10_sheets(
 @app.command()
 def cifar10_bank(
     train: Train,
-    trained: Trained,
+    encoder: Encoder,
     judgements: Annotated[Path, typer.Option(help="JSON of what was seen on the sheets.")] = CIFAR10_JUDGEMENTS,
     bank: BankOut = BUILT_IN / "cifar10",
     threads: Threads = 2,
 ) -> None:
-    """Join the judgements with the CIFAR-10 backbone and write its bank."""
+    """Join the judgements with the CIFAR-10 encoder and write its bank."""
     torch.set_num_threads(threads)
-    ranked = Ranked.of(recipes.CIFAR10_BACKBONE, trained / "backbone.safetensors", read_archive(train))
     answers = Judgements.model_validate_json(judgements.read_text(encoding="utf-8"))
-    write_cifar10_bank(recipes.CIFAR10_BACKBONE, ranked, answers, trained, bank)
+    write_cifar10_bank(Ranked.of(encoder, read_archive(train)), answers, bank)
 
 
 @app.command()

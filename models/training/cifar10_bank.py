@@ -16,14 +16,13 @@ from pydantic import BaseModel, ConfigDict, Field
 from torch.nn import functional
 
 from models.backbone import Backbone
-from models.bank import BackboneEntry, Bank, Exemplar, Feature, Manifest, Votes, write_bank
+from models.bank import WEIGHTS, Bank, Exemplar, Feature, Manifest, Votes, write_bank
+from models.encoder import EncoderSpec
 from models.importance import top_features
 from models.masks import nams
-from models.preprocessing import Preprocessing
 from models.training.features import Activations, activations, forward, importances, statistics
 from models.training.overlap import decide
 from models.training.pictures import LabelledPictures
-from models.training.plan import Plan
 
 TOP = 5
 """Features labelled per class, as in Salient ImageNet."""
@@ -57,8 +56,10 @@ class Judgements(BaseModel):
 
 @dataclass(frozen=True)
 class Ranked:
-    """The backbone with the top features of each class on the pictures that ranked them."""
+    """An encoder with the top features of each class on the pictures that ranked them. weights: its safetensors."""
 
+    spec: EncoderSpec
+    weights: Path
     backbone: Backbone
     pictures: LabelledPictures
     found: Activations
@@ -66,21 +67,27 @@ class Ranked:
     channels: list[list[int]]
 
     @classmethod
-    def of(cls, plan: Plan, weights: Path, training: LabelledPictures) -> Ranked:
-        """Rank on ``RANKING_PICTURES`` of the training pictures, evenly spread over the classes."""
+    def of(cls, encoder: Path, training: LabelledPictures) -> Ranked:
+        """Rank on ``RANKING_PICTURES`` of the training pictures, evenly spread over the classes.
+
+        encoder: folder as the store keeps it, ``encoder.json`` beside its weights; of the pictures' classes.
+        """
         pictures = training.spread(RANKING_PICTURES)
+        record = json.loads((encoder / "encoder.json").read_text(encoding="utf-8"))
+        spec = EncoderSpec.model_validate(record["spec"])
         backbone = Backbone.load(
-            weights,
-            architecture=plan.architecture,
-            arguments=plan.arguments,
-            num_classes=len(pictures.classes),
-            preprocessing=Preprocessing(size=pictures.images.shape[-1], mean=plan.mean, std=plan.std),
+            encoder / WEIGHTS,
+            architecture=spec.backbone.architecture,
+            arguments=spec.backbone.arguments,
+            num_classes=len(spec.classes),
+            preprocessing=spec.backbone.preprocessing,
             runtime="torch",
             precision="fp32",
         )
         found = activations(backbone, pictures.images)
         values = importances(found, backbone.weight.cpu())
-        return cls(backbone, pictures, found, values, [top_features(row, TOP) for row in values])
+        channels = [top_features(row, TOP) for row in values]
+        return cls(spec, encoder / WEIGHTS, backbone, pictures, found, values, channels)
 
     def strongest(self, class_index: int, channel: int, count: int) -> torch.Tensor:
         """Rows of the pictures predicted as the class on which the feature is strongest, int64 [count]."""
@@ -111,7 +118,7 @@ def draw_sheets(ranked: Ranked, folder: Path) -> None:
         sheet.save(folder / f"{class_index}-{ranked.pictures.classes[class_index]}.png")
 
 
-def write_cifar10_bank(plan: Plan, ranked: Ranked, judgements: Judgements, trained: Path, destination: Path) -> Bank:
+def write_cifar10_bank(ranked: Ranked, judgements: Judgements, destination: Path) -> Bank:
     """Write the bank. Raises ValueError where the judgements are of other weights or miss a top feature."""
     if judgements.weights_digest != ranked.backbone.weights_digest:
         raise ValueError(
@@ -136,7 +143,7 @@ def write_cifar10_bank(plan: Plan, ranked: Ranked, judgements: Judgements, train
                         activation=float(f"{ranked.found.phi[row, channel]:.6g}"),
                     )
                 )
-    card: dict[str, Any] = json.loads((trained / "card.json").read_text(encoding="utf-8"))
+    card: dict[str, Any] = dict(ranked.spec.card)
     card["labelling"] = {
         "labeller": judgements.annotator,
         "status": "provisional: one vote a feature, given by looking at contact sheets of the strongest pictures",
@@ -144,25 +151,19 @@ def write_cifar10_bank(plan: Plan, ranked: Ranked, judgements: Judgements, train
         "seen": {name: {str(a.feature_index): a.seen for a in row} for name, row in judgements.classes.items()},
     }
     card["data"] = "CIFAR-10 (Krizhevsky 2009), re-encoded as JPEG by its publisher; the pictures are not shipped"
-    entry = BackboneEntry(
-        architecture=plan.architecture,
-        arguments=dict(plan.arguments),
-        preprocessing=ranked.backbone.preprocessing,
-        maps=tuple(next(forward(ranked.backbone, ranked.pictures.images[:1])).maps.shape[1:]),
-    )
     manifest = Manifest(
         name="cifar10",
         title="CIFAR-10, provisional labels",
         licence="Apache-2.0 (weights and labels; CIFAR-10's pictures are for research use)",
         labeller=judgements.annotator,
         grouping="predicted",
-        classes=ranked.pictures.classes,
-        backbone=entry,
+        classes=ranked.spec.classes,
+        backbone=ranked.spec.backbone,
         features=tuple(features),
         exemplars=tuple(exemplars),
         card=card,
     )
-    return write_bank(destination, manifest, trained / "backbone.safetensors")
+    return write_bank(destination, manifest, ranked.weights)
 
 
 def _feature(

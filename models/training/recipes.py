@@ -13,19 +13,6 @@ CIFAR10_MEAN = (0.4914, 0.4822, 0.4465)
 CIFAR10_STD = (0.2470, 0.2435, 0.2616)
 """Per channel over the 50,000 training pictures of CIFAR-10."""
 
-CIFAR10_BACKBONE = Plan(
-    architecture="small_resnet",
-    arguments={"widths": [32, 64, 128, 256], "strides": [1, 2, 2, 1], "stem_stride": 1},
-    epochs=18,
-    mean=CIFAR10_MEAN,
-    std=CIFAR10_STD,
-    attack=Attack(epsilon=0.5, steps=1, step_size=0.5),
-    augmentation=Augmentation(flip=True, padding=4),
-    learning_rate=0.15,
-    seed=1,
-)
-"""Maps 8 x 8, 256 features. One attack step an epoch's time better spent on more epochs, on a CPU."""
-
 PLANTED_MEAN = (0.57, 0.54, 0.48)
 PLANTED_STD = (0.30, 0.27, 0.27)
 

@@ -167,9 +167,9 @@ def test_weights_are_written_with_plain_keys(tmp_path: Path) -> None:
 
 
 def test_a_card_does_not_say_where_files_lie(plan: Plan, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("sys.argv", ["x", "cifar10-backbone", "--train", "/home/someone/cifar.zip"])
+    monkeypatch.setattr("sys.argv", ["x", "cifar10-classifier", "--train", "/home/someone/cifar.zip"])
     card = provenance(plan, 1.234, CPU)
-    assert card["command"] == "python -m models.training cifar10-backbone --train cifar.zip"
+    assert card["command"] == "python -m models.training cifar10-classifier --train cifar.zip"
     assert (card["seed"], card["minutes"]) == (plan.seed, 1.2)
 
 
@@ -324,7 +324,7 @@ def test_every_recipe_is_a_command_and_the_help_names_it() -> None:
     assert result.exit_code == 0
     for recipe in ("planted-backbone", "planted-bank", "planted-family"):
         assert recipe in result.output
-    for recipe in ("cifar10-backbone", "cifar10-sheets", "cifar10-bank", "cifar10-classifier"):
+    for recipe in ("cifar10-sheets", "cifar10-bank", "cifar10-classifier"):
         assert recipe in result.output
 
 
