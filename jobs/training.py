@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,17 +18,17 @@ from safetensors.torch import load_file, save_file
 
 from jobs.datasets import get_pictures
 from jobs.encoders import import_encoder, load_encoder
-from jobs.errors import NotFound, StoreFull
+from jobs.errors import StoreFull
 from jobs.kinds import Kind, Work
 from jobs.pictures import PictureError, decode
-from jobs.progress import progress_of
 from jobs.settings import Settings
 from jobs.store import Store
+from jobs.training_follower import ONLY_SHARD, TrainingFollower
 from jobs.training_order import MappedPictures, Order, carry_out
 from jobs.training_pictures import PictureFile, map_pictures, write_pictures
 from jobs.training_processes import train_in_processes
 from jobs.training_request import TrainingRequest
-from jobs.training_result import accuracy_png, epochs_json, measure, read_epochs
+from jobs.training_result import measure
 from jobs.training_subjects import Part, Subjects, encoder_state, gather, pinned
 from models.checkpoints import Network, maps_shape
 from models.encoder import EncoderSpec
@@ -37,14 +37,12 @@ from models.preprocessing import Preprocessing
 from models.runtime import resolve_device
 from models.training.attack import Attack
 from models.training.augmentation import Augmentation
-from models.training.following import Batch, EpochRecord
 from models.training.linear_head import fit_head
 from models.training.plan import Plan
 
 if TYPE_CHECKING:
     from jobs.queue import JobInputs, JobQueue
 
-ONLY_SHARD = 0
 FEATURES_BATCH = 64
 NO_NORMALISER = ((0.0, 0.0, 0.0), (1.0, 1.0, 1.0))
 
@@ -66,7 +64,7 @@ def run_shard(queue: JobQueue, job: str, shard: int, inputs: JobInputs) -> int:
     """Train, unless that is done."""
     subjects = gather(queue.store, queue.settings, _request(inputs))
     if not queue.store.exists(f"trainings/{job}/training.json"):
-        follower = _Follower(queue, job, subjects.request)
+        follower = TrainingFollower(queue, job, subjects.request)
         with ExitStack() as scratch:
             if subjects.request.route == "linear_head":
                 _fit(queue, job, subjects, follower, scratch)
@@ -91,49 +89,7 @@ KIND = Kind(
 )
 
 
-class _Follower:
-    """Reports progress, stops the training once it is no longer wanted, and keeps what is known of its epochs."""
-
-    def __init__(self, queue: JobQueue, job: str, request: TrainingRequest) -> None:
-        self.queue, self.job, self.request = queue, job, request
-        self.records: dict[int, EpochRecord] = {}
-        with suppress(NotFound):
-            found = read_epochs(queue.store.read_bytes(f"trainings/{job}/epochs.json"))
-            self.records = {record.epoch: record for record in found}
-        self._report = progress_of(queue.ledger, job, ONLY_SHARD)
-        self._pictures = 0
-        self._has_progressed = False
-
-    def batch(self, at: Batch) -> None:
-        """Raises `Cancelled` once the job was cancelled."""
-        self.done(at.pictures)
-
-    def done(self, pictures: int) -> None:
-        """As `batch`."""
-        self._pictures = pictures
-        self._report(pictures)
-
-    def evaluating(self) -> None:
-        """As `batch`."""
-        self._report(self._pictures)
-
-    def epoch(self, record: EpochRecord) -> None:
-        """Keep its figures."""
-        self.records[record.epoch] = record
-        self.write()
-        if not self._has_progressed:
-            # A start that got an epoch further is not one of those that lead nowhere.
-            self.queue.ledger.take_back_attempt(self.job, f"shard-{ONLY_SHARD}")
-            self._has_progressed = True
-
-    def write(self) -> None:
-        """`epochs.json` and `accuracy.png`."""
-        records = [self.records[epoch] for epoch in sorted(self.records)]
-        self.queue.store.write_bytes(f"trainings/{self.job}/epochs.json", epochs_json(records, self.request))
-        self.queue.store.write_bytes(f"trainings/{self.job}/accuracy.png", accuracy_png(records))
-
-
-def _train(queue: JobQueue, job: str, subjects: Subjects, follower: _Follower, scratch: ExitStack) -> None:
+def _train(queue: JobQueue, job: str, subjects: Subjects, follower: TrainingFollower, scratch: ExitStack) -> None:
     """The adversarial route."""
     store, settings, request = queue.store, queue.settings, subjects.request
     preprocessing = subjects.preprocessing(*NO_NORMALISER)
@@ -159,16 +115,18 @@ def _train(queue: JobQueue, job: str, subjects: Subjects, follower: _Follower, s
         device=resolve_device(settings.device).type,
     )
     if request.processes == 1:
-        minutes = carry_out(order, store, follower).minutes
+        trained = carry_out(order, store, follower)
+        minutes, epochs = trained.minutes, trained.epochs
     else:
         path = scratch.enter_context(store.scratch_file())
-        minutes = train_in_processes(order, request.processes, settings, follower, path)
+        minutes, epochs = train_in_processes(order, request.processes, settings, follower, path)
+    follower.fill_in(epochs)
     skipped = training.skipped + held_out.skipped
     figures = {"training_pictures": len(training.labels), "skipped": skipped, "minutes": round(minutes, 1)}
     _publish(queue, job, subjects, follower, order.weights, subjects.preprocessing(mean, std), held_out, figures)
 
 
-def _fit(queue: JobQueue, job: str, subjects: Subjects, follower: _Follower, scratch: ExitStack) -> None:
+def _fit(queue: JobQueue, job: str, subjects: Subjects, follower: TrainingFollower, scratch: ExitStack) -> None:
     """The cheap route: features of the frozen encoder, once, then a head on them."""
     store, settings, request = queue.store, queue.settings, subjects.request
     encoder, spec = _encoder(subjects)
@@ -190,7 +148,7 @@ def _fit(queue: JobQueue, job: str, subjects: Subjects, follower: _Follower, scr
 
 
 def _features(
-    queue: JobQueue, subjects: Subjects, path: Path, follower: _Follower
+    queue: JobQueue, subjects: Subjects, path: Path, follower: TrainingFollower
 ) -> tuple[torch.Tensor, torch.Tensor, int]:
     """Penultimate features float32 [N, D], mapped from a file; labels int64 [N]; how many samples were skipped."""
     encoder, spec = _encoder(subjects)
@@ -240,7 +198,7 @@ def _publish(
     queue: JobQueue,
     job: str,
     subjects: Subjects,
-    follower: _Follower,
+    follower: TrainingFollower,
     weights: Path,
     preprocessing: Preprocessing,
     held_out: PictureFile,

@@ -34,7 +34,9 @@ GOODBYE_SECONDS = 40.0
 """The launcher gives its processes 30 s to end before it kills them."""
 
 
-def train_in_processes(order: Order, processes: int, settings: Settings, follower: Follower, path: Path) -> float:
+def train_in_processes(
+    order: Order, processes: int, settings: Settings, follower: Follower, path: Path
+) -> tuple[float, tuple[EpochRecord, ...]]:
     """Carry an order out in several processes of this machine.
 
     Args:
@@ -45,7 +47,7 @@ def train_in_processes(order: Order, processes: int, settings: Settings, followe
         path: scratch file for the order.
 
     Returns:
-        Minutes of training.
+        Minutes of training, and all epochs.
 
     Raises:
         DeviceError: There are fewer CUDA devices. Otherwise what the first process failed with.
@@ -62,7 +64,7 @@ def train_in_processes(order: Order, processes: int, settings: Settings, followe
     environment = {**os.environ, **settings.environment(), "PYTHONPATH": root}
     command = [sys.executable, *launcher, "-m", "jobs.training_processes", str(path)]
     process = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE)
-    minutes: float | None = None
+    trained: tuple[float, tuple[EpochRecord, ...]] | None = None
     try:
         for said in _said(process, follower.evaluating):
             if "batch" in said:
@@ -72,15 +74,15 @@ def train_in_processes(order: Order, processes: int, settings: Settings, followe
             elif "failed" in said:
                 raise _failure(**said["failed"])
             elif "minutes" in said:
-                minutes = said["minutes"]
+                trained = said["minutes"], tuple(EpochRecord(**record) for record in said["epochs"])
             else:
                 follower.evaluating()
         code = process.wait()
     finally:
         _end(process)
-    if minutes is None:
+    if trained is None:
         raise RuntimeError(f"the training's processes ended with exit code {code}; the worker's log says more")
-    return minutes
+    return trained
 
 
 def _said(process: subprocess.Popen[bytes], idle: Callable[[], None]) -> Iterator[dict[str, Any]]:
@@ -160,7 +162,7 @@ def main(path: Path) -> None:
             _say(failed={"kind": type(error).__name__, "message": str(error), "remedy": error.remedy})
         raise
     if first:
-        _say(minutes=trained.minutes)
+        _say(minutes=trained.minutes, epochs=[asdict(record) for record in trained.epochs])
     distributed.barrier()
     distributed.destroy_process_group()
 

@@ -2,28 +2,38 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+import re
+from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
 
 Triple = tuple[float, float, float]
+
+ROUTES = {
+    "adversarial": "trains a network whose features people can recognise (Madry et al. 2018): hours, best on a GPU",
+    "linear_head": "freezes an encoder and fits a linear head of new classes on its features: minutes",
+}
+"""The ways to an encoder of one's own classes."""
 
 
 class TrainingRequest(BaseModel):
     """Everything that decides an encoder's weights."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     dataset: str = Field(description="Id of the labelled data set to train on.")
-    held_out: Annotated[float, Field(gt=0, le=0.5)] | Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")] = Field(
-        0.1, description="What accuracies are measured on: id of a data set, or a share of the pictures, drawn."
+    held_out: float | str = Field(
+        0.1,
+        description="What accuracies are measured on: id of a data set, or a share of the pictures, up to 0.5, drawn.",
     )
     route: Literal["adversarial", "linear_head"] = Field(
         "adversarial",
         description="`adversarial` trains a network; `linear_head` freezes an encoder and fits a head on its features.",
     )
     encoder: str | None = Field(
-        None, description="Id of an encoder, or `bank:<name>`: what a head is fitted on, or training begins with."
+        None,
+        validate_default=True,
+        description="Id of an encoder, or `bank:<name>`: what a head is fitted on, or training begins with.",
     )
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,63}$", description="Short name of the encoder to be made.")
     title: str = Field("", description="What it is, in a line.")
@@ -32,7 +42,7 @@ class TrainingRequest(BaseModel):
     arguments: dict[str, Any] = Field({}, description="Keyword arguments of the network.")
     size: int = Field(224, ge=8, le=1024, description="Side of the network's input, pixels; the encoder's with one.")
     mean: Triple | None = Field(None, description="Of pictures in [0, 1]; measured where left out.")
-    std: Triple | None = Field(None, description="The same.")
+    std: Triple | None = Field(None, validate_default=True, description="The same.")
     norm: Literal["l2", "linf"] = Field("l2", description="What the attack's ball is measured in.")
     epsilon: float | None = Field(
         None, gt=0, description="Radius of the ball, pictures in [0, 1]; 3 x size / 224 for l2, 4/255 for linf."
@@ -54,17 +64,45 @@ class TrainingRequest(BaseModel):
     )
     seed: int = Field(0, ge=0, lt=2**31, description="Of weights, order, attack and held-out share.")
 
-    @model_validator(mode="after")
-    def _goes_together(self) -> TrainingRequest:
-        if self.route == "linear_head" and self.encoder is None:
-            raise ValueError("a linear head is fitted on an encoder: name it in encoder")
-        if self.batch_size % self.processes:
-            raise ValueError(f"batches of {self.batch_size} cannot be shared evenly by {self.processes} processes")
-        if (self.mean is None) != (self.std is None):
+    @field_validator("held_out")
+    @classmethod
+    def _share_or_identifier(cls, given: float | str) -> float | str:
+        if isinstance(given, float) and not 0 < given <= 0.5:
+            raise ValueError(f"a share of the pictures is above 0 and at most 0.5, and {given:g} is not")
+        if isinstance(given, str) and not re.fullmatch(r"[0-9a-f]{64}", given):
+            raise ValueError("neither the id of a data set, 64 hexadecimal digits, nor a share of the pictures")
+        return given
+
+    @field_validator("encoder")
+    @classmethod
+    def _heads_have_one(cls, encoder: str | None, found: ValidationInfo) -> str | None:
+        if encoder is None and found.data.get("route") == "linear_head":
+            raise ValueError("a linear head is fitted on an encoder: name it")
+        return encoder
+
+    @field_validator("std")
+    @classmethod
+    def _beside_a_mean(cls, std: Triple | None, found: ValidationInfo) -> Triple | None:
+        if "mean" in found.data and (found.data["mean"] is None) != (std is None):
             raise ValueError("mean and std are given together or not at all")
-        if self.padding >= self.size:
-            raise ValueError(f"padding ({self.padding}) must be less than size ({self.size})")
-        return self
+        if std is not None and min(std) <= 0:
+            raise ValueError(f"must be positive in every channel, not {std}")
+        return std
+
+    @field_validator("padding")
+    @classmethod
+    def _smaller_than_pictures(cls, padding: int, found: ValidationInfo) -> int:
+        if padding >= found.data.get("size", padding + 1):
+            raise ValueError(f"must be less than size, {found.data['size']}")
+        return padding
+
+    @field_validator("processes")
+    @classmethod
+    def _share_batches(cls, processes: int, found: ValidationInfo) -> int:
+        batch = found.data.get("batch_size", processes)
+        if batch % processes:
+            raise ValueError(f"batches of {batch} cannot be shared evenly by {processes} processes")
+        return processes
 
     @property
     def radius(self) -> float:

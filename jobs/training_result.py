@@ -1,11 +1,9 @@
-"""What a training leaves: accuracies by epoch as JSON and as a picture, final accuracies, and the encoder's card."""
+"""What is measured of a training: its accuracies over the epochs as a picture, and the final ones."""
 
 from __future__ import annotations
 
 import io
-import json
 from collections.abc import Callable, Sequence
-from dataclasses import asdict
 
 import torch
 from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -16,7 +14,7 @@ from jobs.training_request import TrainingRequest
 from models import architectures
 from models.geometry import normalise
 from models.preprocessing import Preprocessing
-from models.training.evaluation import EPOCH_STEPS, ROBUST_STEPS, accuracy, robust_accuracy
+from models.training.evaluation import ROBUST_STEPS, accuracy, robust_accuracy
 from models.training.following import EpochRecord
 from models.training.pictures import LabelledPictures
 
@@ -57,18 +55,6 @@ def measure(
         "robust_pictures": len(attacked),
         "robust_attack": f"{request.norm} {request.radius:.4g}, {ROBUST_STEPS} steps, no restarts",
     }
-
-
-def epochs_json(records: Sequence[EpochRecord], request: TrainingRequest) -> bytes:
-    """`epochs.json`: one record per epoch, and how its robust accuracy was measured."""
-    attack = {"norm": request.norm, "epsilon": request.radius, "steps": EPOCH_STEPS}
-    content = {"attack": attack, "epochs": [asdict(record) for record in records]}
-    return (json.dumps(content, indent=1) + "\n").encode()
-
-
-def read_epochs(content: bytes) -> list[EpochRecord]:
-    """The records of an `epochs.json`."""
-    return [EpochRecord(**record) for record in json.loads(content)["epochs"]]
 
 
 def accuracy_png(records: Sequence[EpochRecord]) -> bytes:

@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 from safetensors.torch import load_file
 
 from jobs.class_map import match_name
-from jobs.datasets import get_dataset
+from jobs.datasets import DatasetRecord, get_dataset
 from jobs.encoders import OF_BANK, WEIGHTS, encoder_spec
-from jobs.errors import Invalid
+from jobs.errors import Invalid, NotFound
 from jobs.settings import Settings
 from jobs.store import Store
 from jobs.subjects import find_bank
@@ -20,6 +20,7 @@ from jobs.training_pictures import draw_held_out
 from jobs.training_request import TrainingRequest
 from models.checkpoints import Network, maps_shape
 from models.encoder import EncoderSpec
+from models.errors import ArchitectureError, CheckpointError
 from models.preprocessing import Preprocessing
 
 
@@ -61,8 +62,8 @@ def gather(store: Store, settings: Settings, request: TrainingRequest) -> Subjec
 
     Raises:
         NotFound: There is no such data set or encoder.
-        Invalid: Fewer than two classes, held-out classes that are not trained on, or an encoder that cannot be used.
-        ArchitectureError, CheckpointError: No such network, or one without maps for pictures of this size.
+        Invalid: Fewer than two classes, held-out classes that are not trained on, an encoder that cannot be used, no
+            such network, or one without maps for pictures of this size.
     """
     dataset = get_dataset(store, request.dataset)
     classes = tuple(dataset.classes)
@@ -79,7 +80,7 @@ def gather(store: Store, settings: Settings, request: TrainingRequest) -> Subjec
         rows, others = draw_held_out(dataset.pictures, request.held_out, request.seed)
         training, held_out = Part(dataset.id, rows, own), Part(dataset.id, others, own)
     else:
-        measured = get_dataset(store, request.held_out)
+        measured = _held_out(store, request.held_out)
         of_label = np.array([match_name(classes, name) for name in measured.classes])
         if (of_label < 0).any():
             foreign = measured.classes[int(np.argmax(of_label < 0))]
@@ -110,9 +111,31 @@ def gather(store: Store, settings: Settings, request: TrainingRequest) -> Subjec
         update = {"architecture": entry.architecture, "arguments": entry.arguments, "size": entry.preprocessing.size}
         request = request.model_copy(update=update)
     found = Subjects(request, classes, training, held_out, spec)
-    plain = found.preprocessing((0.0, 0.0, 0.0), (1.0, 1.0, 1.0))
-    maps_shape(Network(request.architecture, request.arguments), len(classes), plain)
+    _try_network(found)
     return found
+
+
+def _held_out(store: Store, dataset: str) -> DatasetRecord:
+    try:
+        return get_dataset(store, dataset)
+    except NotFound as error:
+        raise NotFound(error.message, field="held_out") from error
+
+
+def _try_network(subjects: Subjects) -> None:
+    """Whether there is such a network, and its maps are of use."""
+    request = subjects.request
+    network = Network(request.architecture, request.arguments)
+    try:
+        maps_shape(network, len(subjects.classes), subjects.preprocessing((0.0, 0.0, 0.0), (1.0, 1.0, 1.0)))
+    except ArchitectureError as error:
+        raise Invalid(f"The network cannot be built: {error}.", field="architecture", remedy=error.remedy) from error
+    except CheckpointError as error:
+        raise Invalid(
+            f"The network is of no use here: {error}.",
+            field="size",
+            remedy="Choose another size of pictures, or a network with other strides.",
+        ) from error
 
 
 def pinned(settings: Settings, encoder: str) -> str:

@@ -5,18 +5,17 @@ from __future__ import annotations
 import io
 import json
 import resource
-import zipfile
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 from PIL import Image
+from pydantic import ValidationError
 
 from jobs.archives import ArchiveLimits
 from jobs.datasets import import_archive
 from jobs.encoders import get_encoder, load_encoder
-from jobs.errors import Invalid, NotFound
+from jobs.errors import Invalid, NotFound, StoreFull
 from jobs.records import JobRecord, JobState
 from jobs.settings import Settings
 from jobs.store import Store
@@ -24,22 +23,7 @@ from jobs.tasks import perform
 from jobs.training_request import TrainingRequest
 from tests.jobs.conftest import QUICK
 from tests.jobs.installation import Installation, wait_for, work
-
-NETWORK = {"widths": [4, 4, 8, 8], "strides": [1, 2, 1, 1]}
-
-
-def bright_and_dark(path: Path, per_class: int = 40, names: tuple[str, ...] = ("bright", "dark")) -> Path:
-    """A zip of 16-pixel pictures whose classes differ in their brightness, with one broken picture."""
-    draw = np.random.default_rng(3)
-    with zipfile.ZipFile(path, "w") as target:
-        for index, name in enumerate(names):
-            for number in range(per_class):
-                pixels = draw.integers(0, 100, (16, 16, 3)) + 150 * (index == 0)
-                stream = io.BytesIO()
-                Image.fromarray(pixels.astype(np.uint8)).save(stream, "PNG")
-                target.writestr(f"{name}/{number:03d}.png", stream.getvalue())
-        target.writestr(f"{names[0]}/broken.png", b"\x89PNG\r\n\x1a\n broken")
-    return path
+from tests.jobs.tiny_training import bright_and_dark, request
 
 
 @pytest.fixture
@@ -51,25 +35,6 @@ def place(settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     limits = ArchiveLimits.from_settings(settings)
     record = import_archive(Store.from_settings(settings), bright_and_dark(tmp_path / "a.zip"), limits, "light")
     return Installation(settings, request(record.id))  # type: ignore[arg-type]
-
-
-def request(dataset: str, **changes: object) -> TrainingRequest:
-    fields: dict[str, object] = {
-        "dataset": dataset,
-        "held_out": 0.2,
-        "name": "light",
-        "architecture": "small_resnet",
-        "arguments": NETWORK,
-        "size": 16,
-        "epsilon": 0.2,
-        "steps": 1,
-        "epochs": 3,
-        "batch_size": 16,
-        "learning_rate": 0.05,
-        "averaging": 0.5,
-        "precision": "fp32",
-    }
-    return TrainingRequest.model_validate(fields | changes)
 
 
 def result(place: Installation, job: str) -> dict[str, object]:
@@ -117,15 +82,29 @@ def test_what_does_not_fit_is_refused_on_submission(place: Installation, tmp_pat
         (request("0" * 64), NotFound, "dataset"),
         (request(single.id), Invalid, "dataset"),
         (request(dataset, held_out=other.id), Invalid, "held_out"),
+        (request(dataset, held_out="0" * 64), NotFound, "held_out"),
         (request(dataset, encoder="0" * 64), NotFound, "encoder"),
         (request(dataset, batch_size=512), Invalid, "batch_size"),
+        (request(dataset, architecture="vit_b_16"), Invalid, "architecture"),
+        (request(dataset, arguments={"depth": 9}), Invalid, "architecture"),
+        (request(dataset, architecture="resnet18", arguments={}), Invalid, "size"),
     ):
         with pytest.raises(error) as raised:
             place.queue.submit(wanted)
         assert raised.value.field == field
-    for changes in ({"route": "linear_head"}, {"batch_size": 9, "processes": 2}, {"mean": (0, 0, 0)}):
-        with pytest.raises(ValueError, match=r"encoder|evenly|together"):
-            request(dataset, **changes)
+    for field, changes in {
+        "held_out": {"held_out": 0.9},
+        "encoder": {"route": "linear_head"},
+        "std": {"mean": (0, 0, 0)},
+        "padding": {"padding": 16},
+        "epsilon": {"epsilon": float("inf")},
+        "processes": {"batch_size": 9, "processes": 2},
+    }.items():
+        with pytest.raises(ValidationError) as refused:
+            request(dataset, **changes)  # type: ignore[arg-type]
+        assert [fault["loc"] for fault in refused.value.errors()] == [(field,)]
+    with pytest.raises(ValidationError, match="positive"):
+        request(dataset, mean=(0, 0, 0), std=(1, 0, 1))
 
 
 def epochs_done(place: Installation, job: str) -> int:
@@ -196,6 +175,29 @@ def test_a_full_disk_keeps_the_checkpoint_and_the_training_goes_on_when_there_is
     work(place.queue)
     assert place.state(job) is JobState.SUCCEEDED
     assert weights(place, job) == undisturbed
+
+
+@pytest.mark.parametrize("processes", [1, 2])
+def test_an_epoch_whose_figures_could_not_be_written_is_in_the_list_all_the_same(
+    place: Installation, processes: int
+) -> None:
+    """The checkpoint has them: the second epoch is in it when the disk is full, and is not trained again."""
+    job = place.queue.submit(place.request.model_copy(update={"processes": processes})).id
+    perform(job, "plan")
+    write = Store.write_bytes
+
+    def without_room_for_the_second(self: Store, name: str, data: bytes) -> None:
+        if name.endswith("epochs.json") and len(json.loads(data)["epochs"]) == 2:
+            raise StoreFull("No room in the store.")
+        write(self, name, data)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Store, "write_bytes", without_room_for_the_second)
+        perform(job, "shard-0")
+    assert epochs_done(place, job) == 1
+    work(place.queue)
+    assert place.state(job) is JobState.SUCCEEDED
+    assert epochs_done(place, job) == 3
 
 
 def test_a_checkpoint_of_another_network_ends_the_training_with_that_reason(place: Installation) -> None:
