@@ -75,6 +75,7 @@ Which parts of a picture does a classifier rely on that it should not?
   share of the score that each contributes.
 * **Later, for a data set**: upload a classifier and a data set, submit an audit, follow its job, read its report.
 * **With no bank yet**: submit a discovery, and look at the draft it leaves: candidate features of every class.
+* **With no encoder to discover with**: submit a training, which makes one of your own classes.
 
 Where keys are on, every path but `/livez` and `/readyz` needs one: `Authorization: Bearer cck_...` or `X-API-Key`.
 Errors are RFC 9457 problem details; their `type` is stable, see docs/api.md.

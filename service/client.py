@@ -28,6 +28,7 @@ from jobs.encoder_declaration import EncoderDeclaration
 from jobs.encoder_record import EncoderRecord
 from jobs.layouts import Layout
 from jobs.records import JobRecord
+from jobs.training_epochs import Epochs
 from jobs.training_request import TrainingRequest
 from models.classifiers.spec import ClassifierSpec
 from models.draft import Draft, DraftSummary
@@ -201,6 +202,10 @@ class Client:
     def trainings(self) -> Iterator[JobRecord]:
         """All trainings, the newest first."""
         return map(JobRecord.model_validate, self._pages("/v1/trainings"))
+
+    def training_epochs(self, training: str) -> Epochs:
+        """The figures of its epochs so far; refused where none has ended, and for a linear head, which has none."""
+        return Epochs.model_validate_json(self.training_file(training, "epochs.json"))
 
     def training_file(self, training: str, name: str) -> bytes:
         """A file of a training: `epochs.json` and `accuracy.png` while it runs, `training.json` at its end."""

@@ -11,11 +11,12 @@ from fastapi.responses import StreamingResponse
 from jobs.store import Store
 from service.ranges import requested_range
 
-JSON, HTML, JPEG = "application/json", "text/html", "image/jpeg"
+JSON, HTML, JPEG, PNG = "application/json", "text/html", "image/jpeg", "image/png"
 MEDIA_TYPES = {
     "json": JSON,
     "html": "text/html; charset=utf-8",
     "jpg": JPEG,
+    "png": PNG,
     "parquet": "application/vnd.apache.parquet",
     "csv": "text/csv; charset=utf-8",
 }

@@ -3,14 +3,25 @@
 from __future__ import annotations
 
 import json
-from typing import Annotated, Any
+import time
+from contextlib import suppress
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from jobs.records import JobRecord
+from service.client_errors import Busy, Refused
 from service.commands.connection import connect
 from service.commands.subjects import asked, dataset_id
 from service.commands.waiting import await_end
-from service.console import lines, out
+from service.console import err, lines, out
+
+if TYPE_CHECKING:
+    from models.training.following import EpochRecord
+    from service.client import Client
+
+LOOK_SECONDS = 1.0
+"""Between two looks whether a further epoch has ended."""
 
 
 def register(app: typer.Typer) -> None:
@@ -53,8 +64,8 @@ def train(
 ) -> None:
     """Upload what is not uploaded yet, train adversarially or fit a head, and print the encoder's id.
 
-    A training that is cancelled, or whose worker dies, goes on from its last epoch. Interrupting ends the waiting, not
-    the training.
+    While it waits, the accuracies on held-out pictures are printed after every epoch. A training that is cancelled,
+    or whose worker dies, goes on from its last epoch. Interrupting ends the waiting, not the training.
     """
     from jobs.training_request import TrainingRequest
 
@@ -85,11 +96,12 @@ def train(
             "processes": processes,
             "seed": seed,
         }
-        job = client.submit_training(asked(TrainingRequest, fields))
+        request = asked(TrainingRequest, fields)
+        job = client.submit_training(request)
         if not wait:
             out.print(job.id)
             return
-        await_end(client, job)
+        await_end(client, job, _Epochs(client, request.epochs).look)
         found = json.loads(client.training_file(job.id, "training.json"))
         accuracy = found["accuracy"]
         lines(
@@ -101,6 +113,31 @@ def train(
                 ("skipped", found["skipped"] or None),
             ],
         )
+
+
+class _Epochs:
+    """Prints each epoch once, above the progress bar."""
+
+    def __init__(self, client: Client, of: int) -> None:
+        self._client, self._of = client, of
+        self._last = 0
+        self._next_look = 0.0
+
+    def look(self, job: JobRecord) -> None:
+        """Print the epochs that have ended since; a linear head has none."""
+        if job.request["route"] == "linear_head" or (time.monotonic() < self._next_look and not job.state.is_final):
+            return
+        self._next_look = time.monotonic() + LOOK_SECONDS
+        with suppress(Refused, Busy):  # the first has not ended; or the service is away, and following waits for it
+            for record in self._client.training_epochs(job.id).epochs:
+                if record.epoch > self._last:
+                    self._last = record.epoch
+                    err.print(self._line(record))
+
+    def _line(self, record: EpochRecord) -> str:
+        accuracies = {"clean": record.clean, "robust": record.robust}
+        shown = [f"{name} {value:6.1%}" for name, value in accuracies.items() if value is not None]
+        return "  ".join([f"epoch {record.epoch:>{len(str(self._of))}}/{self._of}", *shown, f"loss {record.loss:.3f}"])
 
 
 def _share(text: str) -> float | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import typer
@@ -13,12 +14,16 @@ if TYPE_CHECKING:
     from service.client import Client
 
 
-def await_end(client: Client, job: JobRecord) -> None:
-    """Follow a job until it has succeeded; one that fails or is cancelled ends the command with exit code 1."""
+def await_end(client: Client, job: JobRecord, seen: Callable[[JobRecord], None] = lambda latest: None) -> None:
+    """Follow a job until it has succeeded; one that fails or is cancelled ends the command with exit code 1.
+
+    seen: called with every record of it, while the bar is shown.
+    """
     try:
         with job_progress() as progress:
             for latest in client.follow(job.id):
                 progress.show(latest)
+                seen(latest)
     except KeyboardInterrupt:
         err.print(f"The {job.kind} goes on: cuecheck jobs follow {job.id}, or jobs cancel.")
         raise

@@ -10,6 +10,7 @@ from pydantic import BaseModel, Field
 from jobs.archives import WALKERS
 from jobs.discovery_request import DiscoveryRequest
 from jobs.pictures import FORMATS
+from jobs.training_request import ROUTES, TrainingRequest
 from models import architectures, classifiers
 from models.corruptions import CORRUPTIONS
 from service.auth import require
@@ -53,6 +54,14 @@ class DiscoveryCapabilities(BaseModel):
     defaults: dict[str, Any] = Field(description="Of the parameters that may be left out.")
 
 
+class TrainingCapabilities(BaseModel):
+    """What trainings take."""
+
+    routes: dict[str, str] = Field(description="Ways to an encoder of one's own classes.")
+    architectures: list[str] = Field(description="Networks that can be trained.")
+    defaults: dict[str, Any] = Field(description="Of the parameters that may be left out.")
+
+
 class EncoderCapabilities(BaseModel):
     """What encoders may be."""
 
@@ -71,6 +80,7 @@ class Capabilities(BaseModel):
     audits: AuditCapabilities
     encoders: EncoderCapabilities
     discoveries: DiscoveryCapabilities
+    trainings: TrainingCapabilities
     problem_types: dict[str, str] = Field(description="Every `type` an error may have, with its title.")
 
 
@@ -109,9 +119,10 @@ def capabilities(request: Request) -> Capabilities:
         discoveries=DiscoveryCapabilities(
             sources=SOURCES,
             groupings=GROUPINGS,
-            defaults={
-                name: field.default for name, field in DiscoveryRequest.model_fields.items() if not field.is_required()
-            },
+            defaults=_defaults(DiscoveryRequest),
+        ),
+        trainings=TrainingCapabilities(
+            routes=ROUTES, architectures=architectures.names(), defaults=_defaults(TrainingRequest)
         ),
         encoders=EncoderCapabilities(
             architectures=architectures.names(),
@@ -120,3 +131,7 @@ def capabilities(request: Request) -> Capabilities:
         ),
         problem_types={TYPE_PREFIX + kind: about.title for kind, about in KINDS.items()},
     )
+
+
+def _defaults(request: type[BaseModel]) -> dict[str, Any]:
+    return {name: field.default for name, field in request.model_fields.items() if not field.is_required()}

@@ -12,7 +12,7 @@ from jobs.queue import JobQueue
 from jobs.records import JobRecord, JobState
 from jobs.training_request import TrainingRequest
 from service.auth import Principal, require
-from service.downloads import Download, kept, media_type_of, send
+from service.downloads import JSON, PNG, kept, media_type_of, send
 from service.idempotency import IdempotencyKey
 from service.job_submission import SUBMITTED, submit_job
 from service.problems import problem_responses
@@ -24,6 +24,8 @@ router = APIRouter(prefix="/v1/trainings", tags=["trainings"])
 TrainingId = Annotated[str, Path(description="Id of the training, which is its job's.")]
 Submitter = Annotated[Principal, Depends(require("audit"))]
 REFUSED = ("unauthorised", "forbidden", "unavailable")
+CHANGING = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
+"""Of the files of a training that has not succeeded: the next epoch may change them."""
 EXAMPLE = {"dataset": "9b74c989...", "route": "linear_head", "encoder": "bank:planted", "name": "mine"}
 
 
@@ -62,8 +64,14 @@ def get(request: Request, principal: Submitter, training: TrainingId) -> JobReco
     operation_id="get_training_artefact",
     response_class=StreamingResponse,
     responses={
-        200: {"description": "The file.", "content": {"application/octet-stream": {}}},
-        206: {"description": "The part that `Range` asks for.", "content": {"application/octet-stream": {}}},
+        200: {
+            "description": "The file: JSON, or the plot.",
+            "content": {JSON: {"schema": {"type": "object"}}, PNG: {"schema": {"type": "string", "format": "binary"}}},
+        },
+        206: {
+            "description": "The part that `Range` asks for, of a training that has succeeded.",
+            "content": {"application/octet-stream": {}},
+        },
         **problem_responses(*REFUSED, "not-found", "range"),
     },
 )
@@ -75,7 +83,7 @@ def get_artefact(
         str, Path(description="`epochs.json` and `accuracy.png` while it runs, `training.json` at the end.")
     ],
 ) -> Response:
-    """One of its files; those about epochs grow with each of them."""
+    """One of its files; those about epochs are written anew after each of them."""
     queue: JobQueue = request.app.state.queue
     record = queue.get(training, "training")
     if name not in queue.artefacts(record.id):
@@ -83,4 +91,5 @@ def get_artefact(
     file = queue.file(record.id, name)
     if record.state is JobState.SUCCEEDED:
         return send(request, queue.store, kept(file))
-    return send(request, queue.store, Download(file, media_type_of(name), {"Cache-Control": "no-store"}))
+    # Read at once: streamed, it could begin as one epoch left it and end as the next did.
+    return Response(queue.store.read_bytes(file), headers=CHANGING, media_type=media_type_of(name))

@@ -184,3 +184,14 @@ def test_those_who_label_read_drafts_and_submit_nothing(
         assert client.get(path, headers=header).status_code == (200 if may_read else 403), path
     submitted = client.post("/v1/discoveries", json={"dataset": "0" * 64, "encoder": "bank:tiny"}, headers=header)
     assert submitted.status_code == (404 if may_submit else 403)
+
+
+@pytest.mark.parametrize(("scope", "may"), [("audit", True), ("annotate", False), ("infer", False)])
+def test_trainings_are_for_those_who_audit(client: httpx.Client, keys: KeyStore, scope: Scope, may: bool) -> None:
+    header = bearer(keys, scope)
+    assert client.get("/v1/trainings", headers=header).status_code == (200 if may else 403)
+    unknown = f"/v1/trainings/{'0' * 32}"
+    for path in (unknown, f"{unknown}/artefacts/epochs.json"):
+        assert client.get(path, headers=header).status_code == (404 if may else 403)
+    submitted = client.post("/v1/trainings", json={"dataset": "0" * 64, "name": "x"}, headers=header)
+    assert submitted.status_code == (404 if may else 403)
