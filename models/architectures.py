@@ -19,6 +19,12 @@ from models.errors import ArchitectureError
 TORCHVISION_ARGUMENTS = frozenset({"groups", "width_per_group", "replace_stride_with_dilation"})
 """What a torchvision ResNet may be built with, by name (never ``weights``: that would download)."""
 
+MOST = 4096
+"""Of anything an argument counts; blocks are bounded by ``MOST_BLOCKS``. Arguments come from requests."""
+
+MOST_BLOCKS = 64
+"""In one layer of a ``SmallResNet``: each takes milliseconds to build."""
+
 
 class SmallResNet(ResNet):
     """A ResNet for small pictures: torchvision's basic blocks, a 3 x 3 stem, no max-pooling.
@@ -38,11 +44,16 @@ class SmallResNet(ResNet):
         strides: Sequence[int] = (1, 2, 2, 2),
         stem_stride: int = 1,
     ) -> None:
-        for name, values in (("blocks", blocks), ("widths", widths), ("strides", strides)):
-            if len(values) != 4 or any(not isinstance(value, int) or value < 1 for value in values):
-                raise ArchitectureError(f"small_resnet: {name} must be four positive integers, not {values!r}")
-        if not isinstance(stem_stride, int) or stem_stride < 1:
-            raise ArchitectureError(f"small_resnet: stem_stride must be a positive integer, not {stem_stride!r}")
+        limits = {"blocks": (blocks, MOST_BLOCKS), "widths": (widths, MOST), "strides": (strides, MOST)}
+        for name, (values, most) in limits.items():
+            if len(values) != 4 or not all(_counts(value, most) for value in values):
+                raise ArchitectureError(
+                    f"small_resnet: {name} must be four positive integers to {most}, not {values!r}"
+                )
+        if not _counts(stem_stride, MOST):
+            raise ArchitectureError(
+                f"small_resnet: stem_stride must be an integer from 1 to {MOST}, not {stem_stride!r}"
+            )
         super().__init__(BasicBlock, [1, 1, 1, 1], num_classes=num_classes)
         self.inplanes = widths[0]
         self.conv1 = nn.Conv2d(3, widths[0], kernel_size=3, stride=stem_stride, padding=1, bias=False)
@@ -79,10 +90,18 @@ def build(name: str, num_classes: int, arguments: Mapping[str, Any] | None = Non
             return SmallResNet(num_classes, **arguments)
         if unknown := sorted(arguments.keys() - TORCHVISION_ARGUMENTS):
             raise ArchitectureError(f"{name}: unknown arguments {unknown}; known are {sorted(TORCHVISION_ARGUMENTS)}")
+        for argument in arguments.keys() & {"groups", "width_per_group"}:
+            if not _counts(arguments[argument], MOST):
+                value = arguments[argument]
+                raise ArchitectureError(f"{name}: {argument} must be an integer from 1 to {MOST}, not {value!r}")
         network = get_model_builder(name)(weights=None, num_classes=num_classes, **arguments)
     except (TypeError, ValueError, NotImplementedError) as error:
         raise ArchitectureError(f"{name}: arguments {arguments} are refused: {error}") from error
     return network
+
+
+def _counts(value: Any, most: int) -> bool:
+    return type(value) is int and 1 <= value <= most
 
 
 def trunk(module: ResNet) -> nn.Sequential:

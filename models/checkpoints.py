@@ -10,10 +10,10 @@ from typing import Any, Literal, NamedTuple
 
 import torch
 from safetensors import SafetensorError, safe_open
-from torch import Tensor
+from torch import Tensor, nn
 
 from models import architectures
-from models.errors import ArchitectureError, CheckpointError
+from models.errors import CheckpointError
 from models.preprocessing import Preprocessing, Triple
 from models.torch_files import AGAIN, StoredTensor, TorchFile
 
@@ -34,8 +34,8 @@ TRANSFORMERS = ("encoder.layers.", "blocks.", "transformer.", "visual.transforme
 WANTED = "Cuecheck needs convolutional maps, their mean over positions and a linear head on it: a ResNet"
 SAVE = "save network.state_dict() of a torchvision ResNet with safetensors or torch.save"
 
-MOST_MAP_ELEMENTS = 2**26
-"""Of one picture: a quarter of a GiB. ResNet-50 at 224 px has 100,352."""
+MOST_MAP_ELEMENTS = 2**27
+"""Of one picture in any layer: half a GiB. ResNet-50 at 224 px has 802,816, at 2,048 px 2 ** 26."""
 
 DEPTHS: dict[tuple[bool, tuple[int, ...]], str] = {
     (False, (2, 2, 2, 2)): "resnet18",
@@ -132,16 +132,15 @@ def infer_network(state: Mapping[str, Tensor]) -> Network:
             field="architecture",
             remedy=f"declare the architecture, one of {', '.join(architectures.names())}, and its arguments",
         )
-    arguments: dict[str, Any] = {}
-    if bottleneck:
-        inner, of_group = state["layer1.0.conv2.weight"].shape[:2]
-        groups = max(1, inner // max(1, of_group))
-        if (groups, inner // groups) != (1, 64):
-            arguments = {"groups": groups, "width_per_group": inner // groups}
     for name in architectures.names():
         if name != "small_resnet" and not _faults(state, _expected(Network(name, {}), len(state["fc.weight"]))):
             return Network(name, {})
-    return Network(plainest, arguments)
+    middle = state.get("layer1.0.conv2.weight")
+    if not bottleneck or middle is None or middle.ndim != 4 or 0 in middle.shape:
+        return Network(plainest, {})
+    groups = max(1, middle.shape[0] // middle.shape[1])
+    width = middle.shape[0] // groups
+    return Network(plainest, {} if (groups, width) == (1, 64) else {"groups": groups, "width_per_group": width})
 
 
 def fit_network(state: Mapping[str, Tensor], network: Network, classes: int) -> dict[str, Tensor]:
@@ -163,8 +162,6 @@ def fit_network(state: Mapping[str, Tensor], network: Network, classes: int) -> 
             field="classes",
             remedy=f"give the {outputs} class names in the order of the head's outputs",
         )
-    if sum(_integers_of(network.arguments.get("blocks"))) > len(state):
-        raise CheckpointError("more blocks are declared than the file has tensors", field="arguments")
     expected = _expected(network, classes)
     if faults := _faults(state, expected):
         shown = "; ".join(faults[:3]) + (f"; and {len(faults) - 3} more" if len(faults) > 3 else "")
@@ -181,11 +178,19 @@ def maps_shape(network: Network, classes: int, preprocessing: Preprocessing) -> 
     """Channels, height and width of the network's maps for one picture, without computing them.
 
     Raises:
-        CheckpointError: the maps have one position only, or would not fit into memory.
+        CheckpointError: the maps have one position only, or those of a layer would not fit into memory.
         ArchitectureError: there is no such network.
     """
+    largest = torch.Size()
+
+    def compare(module: nn.Module, inputs: object, maps: Tensor) -> None:
+        nonlocal largest
+        largest = max(largest, maps.shape[1:], key=prod)
+
     with torch.device("meta"):
         trunk = architectures.trunk(architectures.build(network.architecture, classes, network.arguments)).eval()
+        for module in trunk.modules():
+            module.register_forward_hook(compare)
         maps = trunk(torch.empty(1, 3, preprocessing.size, preprocessing.size))
     channels, height, width = maps.shape[1:]
     if height * width < 4:
@@ -194,10 +199,10 @@ def maps_shape(network: Network, classes: int, preprocessing: Preprocessing) -> 
             field="preprocessing.size",
             remedy=f"{WANTED}, with maps of at least 2 x 2: declare the size of picture it was trained with",
         )
-    if channels * height * width > MOST_MAP_ELEMENTS:
+    if prod(largest) > MOST_MAP_ELEMENTS:
         raise CheckpointError(
-            f"pictures of {preprocessing.size} px give maps of {channels} x {height} x {width}, more than "
-            f"{MOST_MAP_ELEMENTS:,} numbers a picture",
+            f"pictures of {preprocessing.size} px give maps of {' x '.join(map(str, largest))} in one of the layers, "
+            f"more than {MOST_MAP_ELEMENTS:,} numbers a picture",
             field="preprocessing.size",
             remedy="declare the size of picture it was trained with",
         )
@@ -257,7 +262,8 @@ def _refuse_other_networks(network: Mapping[str, str], shapes: Mapping[str, tupl
             field="file",
             remedy=WANTED,
         )
-    if not {"fc.weight", "fc.bias"} <= network.keys() or len(shapes[network["fc.weight"]]) != 2:
+    head = shapes[network["fc.weight"]] if {"fc.weight", "fc.bias"} <= network.keys() else ()
+    if len(head) != 2 or 0 in head:
         raise CheckpointError(
             "the network has no linear head (fc.weight and fc.bias), so nothing says which features a class uses",
             field="file",
@@ -273,6 +279,7 @@ def _checkpoint(
     layout: Layout,
     format: Literal["safetensors", "torch"],
 ) -> Checkpoint:
+    state, normaliser = _floats(state), _floats(normaliser)
     for name, tensor in [*state.items(), *normaliser.items()]:
         if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
             raise CheckpointError(
@@ -280,16 +287,22 @@ def _checkpoint(
                 field="file",
                 remedy="take a checkpoint from before the training diverged",
             )
-    floats = {name: tensor.float() if tensor.is_floating_point() else tensor for name, tensor in state.items()}
-    mean, std = (_triple(normaliser.get(figure)) for figure in ("mean", "std"))
-    if mean is None or std is None or min(std) <= 0:
-        mean = std = None
-    return Checkpoint(floats, mean, std, layout, format)
+    if len(normaliser) < 2:
+        return Checkpoint(state, None, None, layout, format)
+    mean, std = _triple(normaliser["mean"]), _triple(normaliser["std"])
+    if min(std) <= 0:
+        raise CheckpointError(f"the file's normaliser divides by {std}", field="file", remedy=AGAIN)
+    return Checkpoint(state, mean, std, layout, format)
 
 
-def _triple(figures: Tensor | None) -> Triple | None:
-    if figures is None:
-        return None
+def _floats(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The same, floating ones of whatever width as float32; those that it cannot hold become infinite."""
+    return {name: tensor.float() if tensor.is_floating_point() else tensor for name, tensor in tensors.items()}
+
+
+def _triple(figures: Tensor) -> Triple:
+    if not figures.is_floating_point():
+        raise CheckpointError(f"the file's normaliser is of kind {figures.dtype}", field="file", remedy=AGAIN)
     # Seven digits, as float32 has them: 0.485 shall not come back as 0.48500001430511475.
     red, green, blue = (float(f"{figure:.7g}") for figure in figures.flatten().tolist())
     return red, green, blue
@@ -302,19 +315,10 @@ def _count_blocks(state: Mapping[str, Tensor], layer: int) -> int:
     return len({name.split(".")[1] for name in state if name.startswith(f"layer{layer}.")})
 
 
-def _integers_of(values: Any) -> list[int]:
-    return [value for value in values if isinstance(value, int)] if isinstance(values, (list, tuple)) else []
-
-
 def _expected(network: Network, classes: int) -> dict[str, Tensor]:
     """The network's own state dict, with shapes and kinds but no numbers."""
-    try:
-        with torch.device("meta"):
-            return architectures.build(network.architecture, classes, network.arguments).state_dict()
-    except RuntimeError as error:
-        raise ArchitectureError(
-            f"{network.architecture}: arguments {network.arguments} are refused: {error}", field="arguments"
-        ) from error
+    with torch.device("meta"):
+        return architectures.build(network.architecture, classes, network.arguments).state_dict()
 
 
 def _faults(state: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> list[str]:

@@ -8,13 +8,17 @@ has no such name. A checkpoint may so hold an optimiser, a scheduler or a closur
 from __future__ import annotations
 
 import pickletools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sized
 from typing import Any, Protocol, runtime_checkable
 
 from models.errors import CheckpointError
 
 MOST_OPERATIONS = 2_000_000
-"""Of one pickle; a checkpoint of a ResNet-152 with its optimiser has some 60,000."""
+"""Of one pickle; a checkpoint of a ResNet-152 with its optimiser has some 60,000. What is handed to a call counts too:
+a few bytes can hand over the same long list again and again."""
+
+MOST_INTEGER_KEY = 2**60
+"""Above, Python's hash of an integer is its remainder by 2 ** 61 - 1, and keys can be made to share one."""
 
 Call = Callable[..., Any]
 
@@ -70,20 +74,15 @@ def read_pickle(source: Source, names: Mapping[tuple[str, str], Any], stored: Ca
         strict: refuse what would be inert or dropped, and keys that come twice, instead of reading on.
 
     Returns:
-        Lists, tuples, dictionaries (with keys that are texts or integers; others are dropped), texts, bytes, numbers,
-        None, what `names` and `stored` give, and `INERT` for all the rest. A container may hold itself.
+        Lists, tuples, dictionaries (with the keys of `is_cheap_key`; others are dropped), texts, bytes, numbers, None,
+        what `names` and `stored` give, and `INERT` for all the rest. A container may hold itself.
 
     Raises:
         CheckpointError: it is cut off, no pickle, or longer than any checkpoint's; or not understood, where `strict`.
     """
     machine = _Machine(names, stored, strict)
     try:
-        for count, (operation, argument, _) in enumerate(pickletools.genops(source)):  # type: ignore[arg-type]
-            if count >= MOST_OPERATIONS:
-                raise CheckpointError(
-                    f"the file's pickle has more than {MOST_OPERATIONS:,} operations, more than any checkpoint needs",
-                    field="file",
-                )
+        for operation, argument, _ in pickletools.genops(source):  # type: ignore[arg-type]
             machine.run(operation.name, argument)
         (value,) = machine.stack
     except CheckpointError:
@@ -97,6 +96,11 @@ def read_pickle(source: Source, names: Mapping[tuple[str, str], Any], stored: Ca
     return value
 
 
+def is_cheap_key(key: Any) -> bool:
+    """Whether a dictionary may have this key: its hash costs nothing, and others cannot be made to share it."""
+    return isinstance(key, str) or (isinstance(key, int) and abs(key) < MOST_INTEGER_KEY)
+
+
 class _Machine:
     """The stack and the memory of one pickle."""
 
@@ -106,9 +110,11 @@ class _Machine:
         self.names = names
         self.stored = stored
         self.strict = strict
+        self.operations = 0
 
     def run(self, name: str, argument: Any) -> None:
         """Do one operation, named as `pickletools` names it."""
+        self._count(1)
         stack = self.stack
         if name in NUMBERS or name in TEXTS or name in BYTES:
             stack.append(argument)
@@ -121,11 +127,11 @@ class _Machine:
         elif name == "MARK":
             stack.append(MARK)
         elif name in ("PUT", "BINPUT", "LONG_BINPUT"):
-            self.memory[int(argument)] = stack[-1]
+            self.memory[self._place(argument)] = stack[-1]
         elif name == "MEMOIZE":
             self.memory[len(self.memory)] = stack[-1]
         elif name in ("GET", "BINGET", "LONG_BINGET"):
-            stack.append(self.memory[int(argument)])
+            stack.append(self.memory[self._place(argument)])
         elif name == "DUP":
             stack.append(stack[-1])
         elif name == "POP":
@@ -176,8 +182,10 @@ class _Machine:
                 stack.append(self._call(function, arguments))
             case "BUILD":
                 (state,) = self._pop(1)
-                if isinstance(stack[-1], Stateful):  # of all else that is read here no attribute matters
+                if isinstance(stack[-1], Stateful):
                     stack[-1].set_state(state)
+                else:  # no attribute of what is read here matters
+                    self._inert("it sets the state of something")
             case "PERSID":
                 stack.append(self.stored(argument))
             case "BINPERSID":
@@ -186,6 +194,20 @@ class _Machine:
                 stack.append(self._inert(f"{name} names what is registered elsewhere"))
             case _:
                 raise ValueError(f"operation {name} has no place in a checkpoint")
+
+    def _count(self, operations: int) -> None:
+        self.operations += operations
+        if self.operations > MOST_OPERATIONS:
+            raise CheckpointError(
+                f"the file's pickle has more than {MOST_OPERATIONS:,} operations, more than any checkpoint needs",
+                field="file",
+            )
+
+    def _place(self, argument: Any) -> int:
+        place = int(argument)
+        if not 0 <= place < MOST_INTEGER_KEY:
+            raise ValueError("it remembers something under an absurd number")
+        return place
 
     def _inert(self, reason: str) -> Inert:
         """What stands for something that is not understood; raises ValueError where all must be."""
@@ -202,6 +224,7 @@ class _Machine:
 
     def _call(self, function: Any, arguments: Any) -> Any:
         if callable(function) and isinstance(arguments, tuple):
+            self._count(sum(len(value) for value in arguments if isinstance(value, Sized)))
             return function(*arguments)
         return self._inert("it calls what is no function")
 
@@ -218,9 +241,8 @@ class _Machine:
         else:
             pairs = zip(items[::2], items[1::2], strict=True)
             for key, value in pairs:
-                # Only keys whose hash costs nothing: that of nested tuples which share parts takes for ever.
-                if not isinstance(key, (str, int)):
-                    self._inert(f"a key is a {type(key).__name__}")
+                if not is_cheap_key(key):  # the hash of nested tuples which share parts takes for ever
+                    self._inert("a key is neither a text nor a number of common size")
                     continue
                 if self.strict and key in target:
                     raise ValueError(f"the key {str(key)[:20]} comes twice")

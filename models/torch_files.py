@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import io
 import mmap
+import re
 import struct
 import zipfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import islice
+from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -17,15 +20,22 @@ import torch
 from torch import Tensor
 
 from models.errors import CheckpointError
-from models.restricted_pickle import INERT, read_pickle
+from models.restricted_pickle import INERT, is_cheap_key, read_pickle
 
 MOST_PICKLE_BYTES = 64 * 2**20
 MOST_MEMBERS = 100_000
 MOST_DIMENSIONS = 8
+MOST_ELEMENTS = 2**40
+"""No number in a file that says how many or where is larger, or the file is made up."""
+
 MOST_BYTES = 4 * 2**30
 """Of all tensors taken from one file; a ResNet-152 has 0.24 GB."""
 
+MOST_TIMES = 4
+"""Tensors may share numbers and repeat them; no network's take so many times the file's size."""
+
 ZIP_MAGIC = b"PK\x03\x04"
+ZIP_ENTRY = re.compile(rb"PK\x01\x02")
 LEGACY_MAGIC = 0x1950A86A20F9469CFC6C
 LEGACY_VERSION = 1001
 AGAIN = "the file is cut off or damaged; fetch it again from where it was published"
@@ -68,10 +78,7 @@ class StoredTensor:
     @property
     def elements(self) -> int:
         """How many there are."""
-        count = 1
-        for side in self.shape:
-            count *= side
-        return count
+        return prod(self.shape)
 
     @property
     def bytes(self) -> int:
@@ -95,6 +102,7 @@ class TorchFile:
         self._file = path.open("rb")
         self._archive: zipfile.ZipFile | None = None
         self._storages: dict[str, np.ndarray] = {}
+        self._taken = 0
         try:
             with _translated():
                 self._bytes = mmap.mmap(self._file.fileno(), 0, access=mmap.ACCESS_READ)
@@ -116,9 +124,11 @@ class TorchFile:
         Raises:
             CheckpointError: one reaches outside its storage, a storage is not whole, or all are too large together.
         """
-        if (total := sum(tensor.bytes for tensor in wanted.values())) > MOST_BYTES:
+        most = min(MOST_BYTES, MOST_TIMES * len(self._bytes))
+        if (total := sum(tensor.bytes for tensor in wanted.values())) > most:
             raise CheckpointError(
-                f"the file's tensors would take {total / 2**30:.1f} GiB; at most {MOST_BYTES / 2**30:.0f} are read",
+                f"the file's tensors would take {total:,} bytes; of a file of {len(self._bytes):,} at most {most:,} "
+                "are read",
                 field="file",
             )
         return {name: self._tensor(name, tensor) for name, tensor in wanted.items()}
@@ -137,9 +147,10 @@ class TorchFile:
                 field="file",
                 remedy=AGAIN,
             )
-        part = numbers[(storage.start + tensor.offset) * width : (storage.start + last + 1) * width]
-        flat = torch.from_numpy(part.copy()).view(storage.dtype)  # a copy, for a view needs an aligned beginning
-        return flat.as_strided(tensor.shape, tensor.stride).clone(memory_format=torch.contiguous_format)
+        # By numpy, as bytes of this width: torch knows no view that begins anywhere, numpy no bfloat16.
+        begin, strides = (storage.start + tensor.offset) * width, [step * width for step in tensor.stride]
+        taken = np.ndarray(tensor.shape, np.dtype((np.void, width)), numbers, begin, strides).copy()
+        return torch.from_numpy(taken.reshape(-1).view(np.uint8)).view(storage.dtype).view(tensor.shape)
 
     def _storage(self, key: str) -> np.ndarray:
         """The bytes of a storage, uint8."""
@@ -152,10 +163,13 @@ class TorchFile:
     # --- Since torch 1.6: a zip archive with the pickle and one member per storage
 
     def _read_zip(self) -> Any:
+        # Counted beforehand, for zipfile builds an object of some 600 bytes for every entry of its directory.
+        if sum(1 for _ in islice(ZIP_ENTRY.finditer(self._bytes), MOST_MEMBERS + 1)) > MOST_MEMBERS:
+            raise CheckpointError(f"the file is a zip archive of more than {MOST_MEMBERS:,} members", field="file")
         self._archive = zipfile.ZipFile(self._file)
         members = self._archive.infolist()
         pickles = [member.filename for member in members if member.filename.rpartition("/")[2] == "data.pkl"]
-        if len(members) > MOST_MEMBERS or len(pickles) != 1:
+        if len(pickles) != 1:
             raise CheckpointError(
                 f"the file is a zip archive of {len(members)} members, {len(pickles)} of them a data.pkl, and so none "
                 "of torch.save",
@@ -187,6 +201,9 @@ class TorchFile:
                 "writes none",
                 field="file",
             )
+        self._taken += member.file_size
+        if self._taken > len(self._bytes):  # members that lie in one another, which zipfile may not notice
+            raise CheckpointError("the file's members are larger than the file", field="file")
         with _translated():
             return self._archive.read(member)
 
@@ -245,7 +262,7 @@ def _nothing_stored(identifier: Any) -> Any:
 def _stored_in_zip(identifier: Any) -> Any:
     """`("storage", type, key, device, elements)`."""
     match identifier:
-        case ("storage", torch.dtype() as dtype, str() as key, _, int() as size) if size >= 0:
+        case ("storage", torch.dtype() as dtype, str() as key, _, int() as size) if _integers((size,)):
             return Storage(key, dtype, size)
     return INERT
 
@@ -256,27 +273,28 @@ def _stored_before_zip(identifier: Any) -> Any:
     Pickled modules are stored so too, with their source, as `("module", ...)`: those stay inert.
     """
     match identifier:
-        case ("storage", torch.dtype() as dtype, str() as key, _, int() as size, None) if size >= 0:
+        case ("storage", torch.dtype() as dtype, str() as key, _, int() as size, None) if _integers((size,)):
             return Storage(key, dtype, size)
         case ("storage", torch.dtype() as dtype, str() as key, _, int(), (_, int() as start, int() as size)):
-            return Storage(key, dtype, size, start) if min(size, start) >= 0 else INERT
+            return Storage(key, dtype, size, start) if _integers((size, start)) else INERT
     return INERT
 
 
 def _tensor(storage: Any, offset: Any, shape: Any, stride: Any, *_: Any) -> Any:
     """What the pickle would rebuild a tensor with; inert where its numbers are of no kind that weights have."""
-    sides = _integers(shape), _integers(stride)
-    if not isinstance(storage, Storage) or not isinstance(offset, int) or offset < 0 or None in sides:
+    sides, steps, start = _integers(shape), _integers(stride), _integers((offset,))
+    if not isinstance(storage, Storage) or sides is None or steps is None or start is None or len(sides) != len(steps):
         return INERT
-    if len(sides[0] or ()) != len(sides[1] or ()):
+    if prod(max(side, 1) for side in sides) >= MOST_ELEMENTS:  # without any element, too: torch would refuse it
         return INERT
-    return StoredTensor(storage, offset, sides[0] or (), sides[1] or ())
+    return StoredTensor(storage, start[0], sides, steps)
 
 
 def _integers(values: Any) -> tuple[int, ...] | None:
+    """The same, where there are as few and as small ones as places and shapes have."""
     if not isinstance(values, (tuple, list)) or len(values) > MOST_DIMENSIONS:
         return None
-    return tuple(values) if all(isinstance(value, int) and 0 <= value < 2**40 for value in values) else None
+    return tuple(values) if all(isinstance(value, int) and 0 <= value < MOST_ELEMENTS for value in values) else None
 
 
 def _parameter(data: Any = INERT, *_: Any) -> Any:
@@ -290,7 +308,7 @@ def _size(values: Any = ()) -> Any:
 def _dictionary(pairs: Any = ()) -> dict[str | int, Any]:
     """`OrderedDict(pairs)`, as Python 2 pickled it with its content."""
     taken = [pair for pair in pairs if isinstance(pair, (tuple, list)) and len(pair) == 2] if pairs else []
-    return {key: value for key, value in taken if isinstance(key, (str, int))}
+    return {key: value for key, value in taken if is_cheap_key(key)}
 
 
 NAMES: dict[tuple[str, str], Any] = {

@@ -60,6 +60,13 @@ def test_every_resnet_of_torchvision_is_known_and_nothing_else() -> None:
         ("small_resnet", {"widths": [8, 8, 8]}),
         ("small_resnet", {"strides": [1, 0, 1, 1]}),
         ("small_resnet", {"stem_stride": 1.5}),
+        ("small_resnet", {"blocks": [1, 1, 10**9, 1]}),  # would be built, one by one, before anything is compared
+        ("small_resnet", {"widths": [8, 8, 8, 10**15]}),
+        ("small_resnet", {"strides": [1, 1, 1, 10**30]}),
+        ("small_resnet", {"widths": [True, 8, 8, 8]}),
+        ("resnet50", {"width_per_group": 10**15}),
+        ("resnet50", {"width_per_group": -5}),
+        ("resnet50", {"groups": True}),
     ],
 )
 def test_unknown_names_and_arguments_are_refused_by_name(name: str, arguments: dict[str, object] | None) -> None:

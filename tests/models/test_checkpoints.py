@@ -5,6 +5,7 @@ from __future__ import annotations
 import builtins
 import io
 import pickle
+import tracemalloc
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +14,12 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
+from models import torch_files
 from models.checkpoints import Network, fit_network, infer_network, maps_shape, read_checkpoint
-from models.errors import CheckpointError
+from models.errors import ArchitectureError, CheckpointError
 from models.preprocessing import Preprocessing
 from models.restricted_pickle import INERT, read_pickle
-from models.torch_files import MOST_BYTES, Storage, StoredTensor, TorchFile
+from models.torch_files import NAMES, Storage, StoredTensor, TorchFile
 from tests.models import checkpoint_files as files
 from tests.models.conftest import ARGUMENTS
 
@@ -123,6 +125,19 @@ def test_a_pickle_that_would_take_for_ever_or_all_memory_does_neither() -> None:
         read_pickle(long, {}, lambda key: key)
     deep = io.BytesIO(b"\x80\x02" + b"]" * 100_000 + b"a" * 99_999 + b".")
     assert isinstance(read_pickle(deep, {}, lambda key: key), list)
+    # Integers of one hash, each of which would be compared with all before it.
+    alike = [b"\x8a\x0b" + (number * (2**61 - 1)).to_bytes(11, "little") for number in range(1, 1000)]
+    keys = b"\x80\x02}(" + b"".join(key + b"N" for key in alike) + b"u."
+    assert read_pickle(io.BytesIO(keys), NAMES, lambda key: key) == {}
+    pairs = b"\x80\x02ccollections\nOrderedDict\n](" + b"".join(key + b"N\x86" for key in alike) + b"e\x85R."
+    assert read_pickle(io.BytesIO(pairs), NAMES, lambda key: key) == {}
+    places = b"".join(b"p%d\n" % (number * (2**61 - 1)) for number in range(1, 1000))
+    with pytest.raises(CheckpointError, match="absurd"):
+        read_pickle(io.BytesIO(b"\x80\x02N" + places + b"."), {}, lambda key: key)
+    # A list of 10,000, handed to a function that copies it 1,000 times.
+    copies = b"\x80\x02](" + b"N" * 10_000 + b"eq\x00ctorch\nSize\nq\x01" + b"h\x01h\x00\x85R" * 1_000 + b"."
+    with pytest.raises(CheckpointError, match="more than 2,000,000 operations"):
+        read_pickle(io.BytesIO(copies), NAMES, lambda key: key)
     loop = io.BytesIO(b"\x80\x02]q\x00h\x00a.")
     found = read_pickle(loop, {}, lambda key: key)
     assert found[0] is found
@@ -175,19 +190,105 @@ def test_a_tensor_reaches_neither_outside_its_storage_nor_beyond_the_memory_allo
         ):
             with pytest.raises(CheckpointError):
                 opened.tensors({"a": outside})
-        unfolded = StoredTensor(storage, 0, (2**20, 2**20), (0, 0))
-        assert unfolded.bytes > MOST_BYTES
-        with pytest.raises(CheckpointError, match="GiB"):
-            opened.tensors({"a": unfolded})
+        repeated = StoredTensor(storage, 0, (path.stat().st_size // 4,), (0,))
+        assert opened.tensors({"a": repeated})["a"].tolist() == [0.0] * repeated.elements
+        for many in ({str(number): repeated for number in range(5)}, {"a": StoredTensor(storage, 0, (2**20,), (0,))}):
+            with pytest.raises(CheckpointError, match="tensors would take"):
+                opened.tensors(many)
 
 
-@pytest.mark.parametrize("value", [float("nan"), float("inf")])
-def test_weights_that_are_no_numbers_are_named(tmp_path: Path, state: dict[str, Tensor], value: float) -> None:
-    broken = state["layer2.0.conv1.weight"].clone()
+def test_numbers_are_taken_without_what_lies_between_them(tmp_path: Path) -> None:
+    apart = torch.zeros(2**20)
+    apart[-1] = 1
+    with TorchFile(files.save({"a": apart}, tmp_path / "w.pt", legacy=True)) as opened:
+        far = StoredTensor(opened.content["a"].storage, 0, (2,), (2**20 - 1,))
+        tracemalloc.start()
+        try:
+            found = opened.tensors({"a": far})["a"]
+            _, peak = tracemalloc.get_traced_memory()
+        finally:
+            tracemalloc.stop()
+    assert found.tolist() == [0, 1]
+    assert peak < 2**16
+
+
+def test_members_that_lie_in_one_another_are_not_read_again_and_again(tmp_path: Path) -> None:
+    path = files.save({name: torch.zeros(2000) for name in "abcd"}, tmp_path / "w.pt")
+    with TorchFile(files.nested(path, tmp_path / "nested.pt")) as opened:
+        assert opened.tensors({"a": opened.content["a"]})["a"].shape == (2000,)
+        with pytest.raises(CheckpointError, match="larger than the file"):
+            opened.tensors(opened.content)
+
+
+def test_members_are_counted_before_anything_is_made_of_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = files.save({str(number): torch.zeros(1) for number in range(40)}, tmp_path / "w.pt")
+    monkeypatch.setattr(torch_files, "MOST_MEMBERS", 40)
+    monkeypatch.setattr("zipfile.ZipFile", None)
+    with pytest.raises(CheckpointError, match="more than 40 members"):
+        TorchFile(path)
+
+
+@pytest.mark.parametrize("legacy", [False, True], ids=["zip", "legacy"])
+def test_sizes_beyond_all_use_are_no_tensors(legacy: bool) -> None:
+    def read(size: int, shape: tuple[int, ...], offset: int = 0) -> Any:
+        storage = files.Persistent(
+            ("storage", files.Named("torch", "FloatStorage"), "0", "cpu", size, None)[: 5 + legacy]
+        )
+        tensor = files.Named(
+            "torch._utils", "_rebuild_tensor_v2", (storage, offset, shape, (1,) * len(shape), False, {})
+        )
+        stored = torch_files._stored_before_zip if legacy else torch_files._stored_in_zip
+        return read_pickle(files.pickled(tensor), torch_files.NAMES, stored)
+
+    assert read(6, (6,)) == StoredTensor(Storage("0", torch.float32, 6), 0, (6,), (1,))
+    for size, shape, offset in (
+        (2**20_000, (6,), 0),  # whose digits alone Python would refuse to write into a message
+        (6, (2**20_000,), 0),
+        (6, (6,), 2**20_000),
+        (6, (0, 2**39, 2**39), 0),
+        (6, (1,) * 9, 0),
+        (-1, (6,), 0),
+        (6, (-6,), 0),
+    ):
+        assert read(size, shape, offset) is INERT
+
+
+@pytest.mark.parametrize(
+    "value",
+    [torch.tensor(float("nan")), torch.tensor(float("inf")), torch.tensor(1e300, dtype=torch.float64)],
+    ids=["nan", "infinite", "infinite as float32"],
+)
+def test_weights_that_are_no_numbers_are_named(tmp_path: Path, state: dict[str, Tensor], value: Tensor) -> None:
+    broken = state["layer2.0.conv1.weight"].to(value.dtype, copy=True)
     broken[0, 0, 0, 0] = value
     path = files.save({**state, "layer2.0.conv1.weight": broken}, tmp_path / "w.pt")
     with pytest.raises(CheckpointError, match=r"1 of .* in 'layer2\.0\.conv1\.weight' are not finite"):
         read_checkpoint(path)
+
+
+def test_weights_of_any_width_are_read_as_float32(tmp_path: Path, state: dict[str, Tensor]) -> None:
+    for kind in (torch.float64, torch.float16, torch.bfloat16, torch.float8_e4m3fn):
+        narrow = {name: value.to(kind) if value.is_floating_point() else value for name, value in state.items()}
+        save_file(narrow, tmp_path / "w.safetensors")
+        found = read_checkpoint(tmp_path / "w.safetensors").state
+        assert same(found, {name: value.to(state[name].dtype) for name, value in narrow.items()})
+
+
+@pytest.mark.parametrize(
+    ("figure", "words"),
+    [
+        (torch.zeros(3), "divides by"),
+        (torch.full((3,), -0.2), "divides by"),
+        (torch.full((3,), float("nan")), "not finite"),
+        (torch.ones(3, dtype=torch.complex64), "complex64"),
+    ],
+)
+def test_a_normaliser_that_none_can_be_is_refused(
+    tmp_path: Path, state: dict[str, Tensor], figure: Tensor, words: str
+) -> None:
+    broken = files.robustness_layout(state) | {"module.normalizer.new_std": figure}
+    with pytest.raises(CheckpointError, match=words):
+        read_checkpoint(files.save({"model": broken}, tmp_path / "w.pt"))
 
 
 def test_what_is_no_network_with_maps_and_a_head_is_refused_with_what_is_missing(
@@ -196,6 +297,7 @@ def test_what_is_no_network_with_maps_and_a_head_is_refused_with_what_is_missing
     cases: dict[str, Any] = {
         "transformer": {"encoder.layers.encoder_layer_0.ln_1.weight": torch.ones(3), "class_token": torch.ones(1)},
         "no linear head": {name: value for name, value in state.items() if not name.startswith("fc.")},
+        "linear head": state | {"fc.weight": torch.empty(2**40, 0)},
         "holds no ResNet": {"features.0.weight": torch.ones(3, 3)},
         "holds no tensors": {"epoch": 3},
         "no state dict": files.whole_module(),
@@ -228,6 +330,16 @@ def test_the_weights_tell_their_network(network: Network) -> None:
     assert fit_network(state, network, files.CLASSES).keys() == state.keys()
 
 
+@pytest.mark.parametrize("middle", [None, torch.ones(3), torch.ones(0, 64, 3, 3), torch.ones(64, 0, 3, 3)], ids=str)
+def test_weights_without_a_sound_middle_of_their_blocks_fit_no_network(middle: Tensor | None) -> None:
+    with torch.device("meta"):
+        state = files.network("resnet50")
+    state.pop("layer1.0.conv2.weight")
+    state |= {} if middle is None else {"layer1.0.conv2.weight": middle}
+    with pytest.raises(CheckpointError, match=r"layer1\.0\.conv2\.weight"):
+        fit_network(state, infer_network(state), files.CLASSES)
+
+
 def test_a_network_that_does_not_fit_is_refused(state: dict[str, Tensor]) -> None:
     declared = Network("small_resnet", SMALL)
     assert same(fit_network(state, declared, files.CLASSES), state)
@@ -237,7 +349,7 @@ def test_a_network_that_does_not_fit_is_refused(state: dict[str, Tensor]) -> Non
         fit_network(state, declared, 5)
     with pytest.raises(CheckpointError, match="does not fit 'resnet18'"):
         fit_network(state, Network("resnet18", {}), files.CLASSES)
-    with pytest.raises(CheckpointError, match="more blocks"):
+    with pytest.raises(ArchitectureError, match="blocks"):
         fit_network(state, Network("small_resnet", {"blocks": [10**9] * 4}), files.CLASSES)
 
 
@@ -254,3 +366,7 @@ def test_the_shape_of_maps_is_known_without_computing_them() -> None:
         maps_shape(resnet, 1000, Preprocessing(size=32))
     with pytest.raises(CheckpointError, match="numbers a picture"):
         maps_shape(Network("small_resnet", {"strides": [1] * 4}), 10, Preprocessing(size=2048))
+    wide_at_first = {"widths": [512, 8, 8, 8], "strides": [1, 8, 1, 1]}
+    with pytest.raises(CheckpointError, match=r"512 x 2048 x 2048 in one of the layers"):
+        maps_shape(Network("small_resnet", wide_at_first), 10, Preprocessing(size=2048))
+    assert maps_shape(resnet, 1000, Preprocessing(size=2048)) == (2048, 64, 64)

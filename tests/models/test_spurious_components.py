@@ -211,6 +211,13 @@ def op(name: str) -> bytes:
         op("EMPTY_TUPLE") + (op("TUPLE1")) * 100_000 + b".",
         op("EMPTY_DICT") + op("EMPTY_TUPLE") + op("TUPLE1") * 100_000 + op("NONE") + op("SETITEM") + b".",
         op("EMPTY_LIST") + op("MEMOIZE") * 200_000 + b".",
+        # A text of 500,000 letters, encoded 40,000 times, which would be 20 GB.
+        b"c_codecs\nencode\nq\x01X\x06\x00\x00\x00latin1q\x02X"
+        + (500_000).to_bytes(4, "little")
+        + b"a" * 500_000
+        + b"q\x00"
+        + b"h\x01h\x00h\x02\x86R" * 40_000
+        + b".",
     ],
 )
 def test_malformed_programs_are_refused_at_little_cost(tmp_path: Path, program: bytes) -> None:
