@@ -82,19 +82,26 @@ def download(
         Unavailable: no host answers, or the connection broke; what arrived is kept.
     """
     for url in urls:
-        if httpx.URL(url).scheme not in ("http", "https"):
+        if _scheme(url) not in ("http", "https"):
             raise Invalid(f"{url!r} is no http or https address.", field="url")
     target.parent.mkdir(parents=True, exist_ok=True)
     with _alone(target):
+        file, url = target, urls[0]
         if not target.exists():
             _fetch_any(urls, target, most_bytes, progress)
             start = _start(target)
-            url = start.url if start else urls[0]
-            found = _verified(_part(target), sha256, url)
-            _part(target).replace(target)
+            file, url = _part(target), start.url if start else url
+        found = file_sha256(file)
+        if sha256 is not None and found != sha256.lower():
+            file.unlink()
             _about(target).unlink(missing_ok=True)
-        else:
-            url, found = urls[0], _verified(target, sha256, urls[0])
+            raise Invalid(
+                f"{url} gave a file with the sha256 {found}, not {sha256.lower()} as stated; it was removed.",
+                field="sha256",
+                remedy="Try again; if it stays so, the file is not the one that was published.",
+            )
+        file.replace(target)
+        _about(target).unlink(missing_ok=True)
         return Downloaded(target, url, found, target.stat().st_size)
 
 
@@ -148,14 +155,18 @@ def _receive(client: httpx.Client, url: str, target: Path, most_bytes: int, prog
                 raise _Broken("the host has another file now.")
             offset = _offset(answer, _size(part))
             _refuse(answer, url)
+            _refuse_open_way(answer, url)
             length = answer.headers.get("content-length", "")
             total = offset + int(length) if length.isdecimal() else None
             if total is not None and total > most_bytes:
                 raise _too_large(url, total, most_bytes)
             if offset == 0:
+                part.unlink(missing_ok=True)  # first, lest it be taken for the beginning of what `about` says
                 about.write_text(_Start(url=url, validator=_validator(answer)).model_dump_json())
-            with part.open("ab" if offset else "wb") as file:
+            with part.open("ab") as file:
                 _write(answer, file, url, offset, total, most_bytes, progress)
+    except (httpx.UnsupportedProtocol, httpx.InvalidURL) as error:
+        raise Invalid(f"{url} leads to an address that is neither http nor https.", field="url") from error
     except httpx.HTTPError as error:
         raise _Broken(f"{error or type(error).__name__}.") from error
     except OSError as error:
@@ -224,23 +235,28 @@ def _refuse(answer: httpx.Response, url: str) -> None:
         )
 
 
+def _refuse_open_way(answer: httpx.Response, url: str) -> None:
+    """Raise if a protected address led over an open one, on which anybody may put another file in its place."""
+    way = [hop.url for hop in (*answer.history, answer)]
+    if way[0].scheme == "https" and any(hop.scheme != "https" for hop in way):
+        raise Invalid(
+            f"{url} leads to the unprotected address {way[-1]}.",
+            field="url",
+            remedy="Get the file in another way, then import it.",
+        )
+
+
 def _validator(answer: httpx.Response) -> str:
     """What tells this version of the file from another one; empty where the host says nothing that does."""
     tag = str(answer.headers.get("etag", ""))
     return str(answer.headers.get("last-modified", "")) if tag.startswith("W/") or not tag else tag
 
 
-def _verified(file: Path, sha256: str | None, url: str) -> str:
-    """The file's digest; a file with another one than stated is removed."""
-    found = file_sha256(file)
-    if sha256 is not None and found != sha256.lower():
-        file.unlink()
-        raise Invalid(
-            f"{url} gave a file with the sha256 {found}, not {sha256.lower()} as stated; it was removed.",
-            field="sha256",
-            remedy="Try again; if it stays so, the file is not the one that was published.",
-        )
-    return found
+def _scheme(url: str) -> str:
+    try:
+        return httpx.URL(url).scheme
+    except httpx.InvalidURL:
+        return ""
 
 
 def _part(target: Path) -> Path:

@@ -21,6 +21,7 @@ class FileHost:
         ranges: whether it knows ranges.
         status: of the answer where it is no file.
         media_type: of the answer.
+        moved_to: where `/moved` leads.
         states_length: whether it says how long the answer is.
         asked: the `Range` of every request, None where it had none.
         sent: bytes of the file sent so far.
@@ -33,6 +34,7 @@ class FileHost:
     ranges: bool = True
     status: int = 200
     media_type: str = "application/octet-stream"
+    moved_to: str = "/file"
     states_length: bool = True
     asked: list[str | None] = field(default_factory=list)
     sent: int = 0
@@ -49,7 +51,7 @@ def serving(content: bytes) -> Iterator[FileHost]:
         def do_GET(self) -> None:
             if self.path == "/moved":
                 self.send_response(302)
-                self.send_header("Location", "/file")
+                self.send_header("Location", host.moved_to)
                 self.send_header("Content-Length", "0")
                 self.end_headers()
                 return

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import fcntl
+import functools
 import hashlib
 import random
 from collections.abc import Iterator
 from pathlib import Path
 
+import httpx
 import pytest
 
+from jobs import downloads
 from jobs.downloads import download
 from jobs.errors import Conflict, Invalid, LimitExceeded, Unavailable
 from tests.jobs.file_host import FileHost, serving
@@ -88,8 +91,40 @@ def test_a_beginning_that_is_the_whole_file_is_verified_and_kept(host: FileHost,
 def test_another_digest_leaves_nothing(host: FileHost, tmp_path: Path) -> None:
     with pytest.raises(Invalid, match=SHA256):
         download([host.url], tmp_path / "w", most_bytes=MOST, sha256="0" * 64)
-    assert not (tmp_path / "w").exists()
-    assert not (tmp_path / "w.part").exists()
+    assert {file.name for file in tmp_path.iterdir()} == {"w.lock"}
+
+
+def test_a_file_that_is_there_is_taken_if_it_is_the_one(host: FileHost, tmp_path: Path) -> None:
+    target = tmp_path / "w"
+    target.write_bytes(CONTENT)
+    assert download([host.url], target, most_bytes=MOST, sha256=SHA256).sha256 == SHA256
+    assert host.asked == []
+    target.write_bytes(b"another file")
+    with pytest.raises(Invalid, match="removed"):
+        download([host.url], target, most_bytes=MOST, sha256=SHA256)
+    assert download([host.url], target, most_bytes=MOST, sha256=SHA256).bytes == len(CONTENT)
+
+
+def test_a_stop_between_two_versions_of_a_file_does_not_mix_them(
+    host: FileHost, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    host.breaks_after = [1_000_000, 0]
+    with pytest.raises(Unavailable):
+        download([host.url], tmp_path / "w", most_bytes=MOST)
+    host.content, host.etag = CONTENT[::-1], '"two"'
+
+    write = Path.write_text
+
+    def write_and_stop(path: Path, text: str) -> None:
+        write(path, text)
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "write_text", write_and_stop)
+        with pytest.raises(KeyboardInterrupt):
+            download([host.url], tmp_path / "w", most_bytes=MOST)
+    download([host.url], tmp_path / "w", most_bytes=MOST)
+    assert (tmp_path / "w").read_bytes() == host.content
 
 
 @pytest.mark.parametrize("stated", [True, False])
@@ -108,9 +143,38 @@ def test_answers_that_are_no_file_are_told_apart(host: FileHost, tmp_path: Path)
     host.status, host.media_type = 200, "text/html; charset=utf-8"
     with pytest.raises(Invalid, match="page"):
         download([host.url], tmp_path / "w", most_bytes=MOST)
-    with pytest.raises(Invalid, match="http"):
-        download(["file:///etc/passwd"], tmp_path / "w", most_bytes=MOST)
-    assert not (tmp_path / "w").exists()
+    for no_url in ("file:///etc/passwd", "ftp://host/file", "http://host:x/", "/etc/passwd"):
+        with pytest.raises(Invalid, match="no http"):
+            download([no_url], tmp_path / "w", most_bytes=MOST)
+    assert {file.name for file in tmp_path.iterdir()} == {"w.lock"}
+
+
+@pytest.mark.parametrize("elsewhere", ["file:///etc/passwd", "ftp://127.0.0.1/file", "data:,x"])
+def test_a_redirection_out_of_the_web_is_not_followed(host: FileHost, tmp_path: Path, elsewhere: str) -> None:
+    host.moved_to = elsewhere
+    with pytest.raises(Invalid, match="neither http nor https"):
+        download([host.url.replace("/file", "/moved")], tmp_path / "w", most_bytes=MOST)
+    assert {file.name for file in tmp_path.iterdir()} == {"w.lock"}
+
+
+def test_a_protected_address_does_not_lead_over_an_open_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    leads = {
+        "https://host/a": "https://mirror/a",
+        "https://host/b": "http://mirror/b",
+        "http://mirror/b": "https://mirror/a",
+    }
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        if next_one := leads.get(str(request.url)):
+            return httpx.Response(302, headers={"Location": next_one})
+        return httpx.Response(200, stream=httpx.ByteStream(CONTENT))
+
+    transport = httpx.MockTransport(answer)
+    monkeypatch.setattr(downloads.httpx, "Client", functools.partial(httpx.Client, transport=transport))
+    with pytest.raises(Invalid, match="unprotected"):
+        download(["https://host/b"], tmp_path / "w", most_bytes=MOST)
+    assert {file.name for file in tmp_path.iterdir()} == {"w.lock"}
+    assert download(["https://host/a"], tmp_path / "w", most_bytes=MOST).sha256 == SHA256
 
 
 def test_the_next_address_is_tried_where_the_first_has_nothing(host: FileHost, tmp_path: Path) -> None:
