@@ -10,15 +10,15 @@ import hashlib
 import json
 import re
 from datetime import UTC, datetime
+from itertools import islice
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import save_file
 
 from jobs.encoder_declaration import NO_MEAN, NO_STD, EncoderDeclaration
 from jobs.encoder_record import EncoderRecord, Origin
-from jobs.errors import Invalid, NotFound, StoreFull
+from jobs.errors import Invalid, NotFound
+from jobs.scratch import save_weights
 from jobs.settings import Settings
 from jobs.store import Store, file_sha256
 from jobs.subjects import find_bank, load_backbone
@@ -69,10 +69,7 @@ def import_encoder(
     state = fit_network(checkpoint.state, network, len(declared.classes))
     complete = _completed(declared, network, checkpoint)
     with store.scratch_file() as weights:
-        try:
-            save_file(state, weights)
-        except (OSError, SafetensorError) as error:
-            raise StoreFull(f"No room for the weights: {error}.", remedy="Free some space, then try again.") from error
+        save_weights(state, weights)
         digest = file_sha256(weights)
         identifier = encoder_id(complete, digest)
         if store.exists(_record(identifier)):
@@ -118,8 +115,8 @@ def get_encoder(store: Store, identifier: str) -> EncoderRecord:
 
 def list_encoders(store: Store, after: str = "", limit: int = 100) -> list[EncoderRecord]:
     """Up to `limit` records in the order of their ids, from the one that follows `after`."""
-    later = [name for name in store.list("encoders") if name > after and store.exists(_record(name))]
-    return [get_encoder(store, identifier) for identifier in later[:limit]]
+    later = (name for name in store.list("encoders") if name > after and store.exists(_record(name)))
+    return [get_encoder(store, identifier) for identifier in islice(later, limit)]
 
 
 def delete_encoder(store: Store, identifier: str) -> None:

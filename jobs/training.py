@@ -14,13 +14,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 
 from jobs.datasets import get_pictures
 from jobs.encoders import import_encoder, load_encoder
-from jobs.errors import StoreFull
 from jobs.kinds import Kind, Work
 from jobs.pictures import PictureError, decode
+from jobs.scratch import room_for, save_weights
 from jobs.settings import Settings
 from jobs.store import Store
 from jobs.training_follower import ONLY_SHARD, TrainingFollower
@@ -102,7 +102,7 @@ def _train(queue: JobQueue, job: str, subjects: Subjects, follower: TrainingFoll
     if request.encoder is not None:
         initial = scratch.enter_context(store.scratch_file())
         state = encoder_state(store, settings, request.encoder)
-        _save({name: value for name, value in state.items() if not name.startswith("fc.")}, initial)
+        save_weights({name: value for name, value in state.items() if not name.startswith("fc.")}, initial)
     order = Order(
         plan=_plan(request, mean, std),
         classes=subjects.classes,
@@ -137,7 +137,7 @@ def _fit(queue: JobQueue, job: str, subjects: Subjects, follower: TrainingFollow
     head = fit_head(features, labels, len(subjects.classes), request.weight_decay, follower.evaluating)
     state = encoder_state(store, settings, encoder) | {"fc.weight": head.weight, "fc.bias": head.bias}
     weights = scratch.enter_context(store.scratch_file())
-    _save(state, weights)
+    save_weights(state, weights)
     figures = {
         "training_pictures": len(labels),
         "skipped": skipped + held_out.skipped,
@@ -160,10 +160,8 @@ def _features(
     with path.open("wb") as file:
 
         def flush() -> None:
-            try:
+            with room_for("the features"):
                 file.write(backbone.forward(torch.stack(batch)).phi.float().cpu().numpy().tobytes())
-            except OSError as error:
-                raise StoreFull(f"No room on the scratch disk for the features: {error.strerror}.") from error
             batch.clear()
             follower.done(len(labels))
 
@@ -281,16 +279,9 @@ def _decoded(
 
 def _mapped(store: Store, pictures: PictureFile, scratch: ExitStack) -> MappedPictures:
     labels = scratch.enter_context(store.scratch_file())
-    with labels.open("wb") as file:
+    with room_for("the labels"), labels.open("wb") as file:
         np.save(file, pictures.labels)
     return MappedPictures(pictures=pictures.path, labels=labels, size=pictures.size)
-
-
-def _save(state: dict[str, torch.Tensor], path: Path) -> None:
-    try:
-        save_file({name: value.contiguous() for name, value in state.items()}, path)
-    except OSError as error:
-        raise StoreFull(f"No room on the scratch disk for weights: {error.strerror}.") from error
 
 
 def _pictures(subjects: Subjects) -> int:

@@ -8,10 +8,10 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict
 from safetensors.torch import load_file
 
+from jobs.scratch import save_weights
 from jobs.store import Store
 from jobs.training_pictures import map_pictures
 from models.runtime import resolve_device
-from models.training.artefacts import write_network
 from models.training.following import Follower
 from models.training.loop import Trained, train
 from models.training.pictures import LabelledPictures
@@ -75,7 +75,7 @@ def carry_out(order: Order, store: Store, follower: Follower) -> Trained:
         initial=load_file(order.initial) if order.initial else None,
     )
     if Ranks.current().rank == 0:
-        write_network(trained.network, order.weights)
+        save_weights(trained.network.state_dict(), order.weights)
     return trained
 
 

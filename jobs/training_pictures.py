@@ -5,7 +5,6 @@ A network is trained on them for many epochs; a million of them are not held in 
 
 from __future__ import annotations
 
-import errno
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,8 +14,9 @@ import torch
 from numpy.typing import NDArray
 
 from jobs.datasets import get_pictures
-from jobs.errors import Invalid, StoreFull
+from jobs.errors import Invalid
 from jobs.pictures import PictureError, decode
+from jobs.scratch import room_for
 from jobs.store import Store
 from models.geometry import prepare
 from models.preprocessing import Preprocessing
@@ -78,31 +78,23 @@ def write_pictures(
     labels: list[int] = []
     sums, squares = np.zeros(3), np.zeros(3)
     skipped = 0
-    try:
-        with path.open("wb") as file:
-            for number, sample in enumerate(get_pictures(store, dataset).read(rows)):
-                if number % TOLD_EVERY == 0:
-                    still_wanted()
-                try:
-                    picture = decode(sample.content, max_pixels) if isinstance(sample.content, bytes) else None
-                except PictureError:
-                    picture = None
-                if picture is None:
-                    skipped += 1
-                    continue
-                pixels = prepare(picture, preprocessing).numpy()
-                file.write(pixels.tobytes())
-                values = pixels.reshape(3, -1) / 255
-                sums += values.mean(axis=1)
-                squares += (values**2).mean(axis=1)
-                labels.append(int(of_label[sample.label]))
-    except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
-            raise
-        raise StoreFull(
-            f"No room on the scratch disk for the decoded pictures: {error.strerror}.",
-            remedy="Free some space, then try again.",
-        ) from error
+    with room_for("the decoded pictures"), path.open("wb") as file:
+        for number, sample in enumerate(get_pictures(store, dataset).read(rows)):
+            if number % TOLD_EVERY == 0:
+                still_wanted()
+            try:
+                picture = decode(sample.content, max_pixels) if isinstance(sample.content, bytes) else None
+            except PictureError:
+                picture = None
+            if picture is None:
+                skipped += 1
+                continue
+            pixels = prepare(picture, preprocessing).numpy()
+            file.write(pixels.tobytes())
+            values = pixels.reshape(3, -1) / 255
+            sums += values.mean(axis=1)
+            squares += (values**2).mean(axis=1)
+            labels.append(int(of_label[sample.label]))
     if not labels:
         raise Invalid("None of the samples is a picture.", field="dataset")
     mean = sums / len(labels)

@@ -21,6 +21,7 @@ from torch import distributed
 
 from jobs import errors
 from jobs.errors import JobsError
+from jobs.scratch import room_for
 from jobs.settings import Settings
 from jobs.store import Store
 from jobs.training_order import Order, carry_out
@@ -58,7 +59,8 @@ def train_in_processes(
             field="processes",
             remedy="Ask for as many processes as there are GPUs.",
         )
-    path.write_text(order.model_dump_json(), encoding="utf-8")
+    with room_for("the training's order"):
+        path.write_text(order.model_dump_json(), encoding="utf-8")
     launcher = ("-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}")
     root = str(Path(__file__).resolve().parent.parent)
     environment = {**os.environ, **settings.environment(), "PYTHONPATH": root}

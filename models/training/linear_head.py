@@ -1,6 +1,6 @@
 """The cheap way to an encoder of one's own classes: a linear head on the features of a frozen one.
 
-Spuriosity Rankings (Moayeri et al. 2023, arXiv 2302.02995) uses heads like this to rank pictures of any data set.
+Spuriosity Rankings (Moayeri et al. 2023, arXiv 2212.02648) uses heads like this to rank pictures of any data set.
 """
 
 from __future__ import annotations

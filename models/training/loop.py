@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
@@ -63,8 +64,9 @@ def train(
 
     held_out: pictures on which accuracies are measured after each epoch; follower: told how far it is, by default a
     bar or lines on standard error; initial: weights to begin with, in place of random ones, by name.
-    Raises TrainingError where a batch is larger than the pictures are many or the checkpoint is of another plan, and
-    whatever the checkpoint raises when it cannot be written.
+    Raises TrainingError where a batch is larger than the pictures are many, the checkpoint is of another plan, or the
+    loss is no number any more (the checkpoint is that of the epoch before, then), and whatever the checkpoint raises
+    when it cannot be written.
     """
     run = _Run(plan, pictures, device, follower or Printed())
     keep = CheckpointFile(checkpoint) if isinstance(checkpoint, Path) else checkpoint
@@ -185,6 +187,12 @@ class _Run:
             done = epoch * len(pictures) + (step + 1) * plan.batch_size
             self.follower.batch(Batch(epoch + 1, plan.epochs, step + 1, steps, done, right / seen))
         losses, right, seen = self.ranks.sums([losses, right, seen], self.device)
+        if not math.isfinite(losses):
+            raise TrainingError(
+                f"The training diverged in epoch {epoch + 1}: its loss is {losses}.",
+                field="learning_rate",
+                remedy="Choose a smaller learning rate, or a weaker attack.",
+            )
         return losses / seen, right / seen
 
     def evaluate(self, held_out: LabelledPictures | None) -> tuple[float | None, float | None]:

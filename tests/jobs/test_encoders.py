@@ -21,13 +21,14 @@ from jobs.encoders import (
     list_encoders,
     load_encoder,
 )
-from jobs.errors import Invalid, NotFound
+from jobs.errors import Invalid, NotFound, StoreFull
 from jobs.settings import Settings
 from jobs.store import Store
 from models import architectures
 from models.bank import BUILT_IN, Bank
 from models.encoder import EncoderSpec
 from models.errors import ModelsError
+from tests.jobs.test_scratch import most_bytes
 from tests.models import checkpoint_files as files
 
 SIDE = 32
@@ -167,6 +168,17 @@ def test_weights_that_overflow_in_the_forward_are_refused(
     huge = {name: value * 1e30 if name.endswith("bn1.weight") else value for name, value in state.items()}
     with pytest.raises(Invalid, match="no numbers"):
         import_encoder(store, files.save(huge, tmp_path / "w.pt"), declaration(), settings)
+
+
+def test_without_room_nothing_is_kept(
+    store: Store, settings: Settings, tmp_path: Path, state: dict[str, Tensor]
+) -> None:
+    path = files.save(state, tmp_path / "w.pt")
+    with most_bytes(1024), pytest.raises(StoreFull):
+        import_encoder(store, path, declaration(), settings)
+    assert list_encoders(store) == []
+    assert list((tmp_path / "store" / ".scratch").iterdir()) == []
+    import_encoder(store, path, declaration(), settings)
 
 
 def test_the_backbone_of_a_bank_is_an_encoder(store: Store, settings: Settings) -> None:

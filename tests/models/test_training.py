@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import io
 import zipfile
 from collections.abc import Callable, Sequence
@@ -17,6 +18,7 @@ from typer.testing import CliRunner
 
 from models.architectures import build, penultimate
 from models.bank import Votes
+from models.errors import TrainingError
 from models.gradcam import gradcam
 from models.planted.rendering import Picture, render
 from models.planted.scenes import CLASSES, Rates, draw_scene, draw_scenes
@@ -158,6 +160,17 @@ def test_training_that_was_stopped_goes_on_to_the_same_weights(
     resumed = train(plan, bright_or_dark, tmp_path / "stopped.pt", CPU).network
     for name, tensor in whole.state_dict().items():
         assert torch.equal(tensor, resumed.state_dict()[name]), name
+
+
+def test_a_training_that_diverges_says_so_and_keeps_the_last_good_epoch(
+    plan: Plan, bright_or_dark: LabelledPictures, tmp_path: Path
+) -> None:
+    train(dataclasses.replace(plan, epochs=1), bright_or_dark, tmp_path / "c.pt", CPU)
+    good = (tmp_path / "c.pt").read_bytes()
+    with pytest.raises(TrainingError, match="diverged in epoch 2") as raised:
+        train(dataclasses.replace(plan, learning_rate=1e30), bright_or_dark, tmp_path / "c.pt", CPU)
+    assert raised.value.field == "learning_rate"
+    assert (tmp_path / "c.pt").read_bytes() == good
 
 
 def test_weights_are_written_with_plain_keys(tmp_path: Path) -> None:
