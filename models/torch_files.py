@@ -36,6 +36,7 @@ MOST_TIMES = 4
 
 ZIP_MAGIC = b"PK\x03\x04"
 ZIP_ENTRY = re.compile(rb"PK\x01\x02")
+PICKLE_MAGIC = b"\x80"
 LEGACY_MAGIC = 0x1950A86A20F9469CFC6C
 LEGACY_VERSION = 1001
 AGAIN = "the file is cut off or damaged; fetch it again from where it was published"
@@ -211,7 +212,8 @@ class TorchFile:
 
     def _read_legacy(self) -> Any:
         source = self._bytes
-        if _read(source, _nothing_stored) != LEGACY_MAGIC or _read(source, _nothing_stored) != LEGACY_VERSION:
+        headed = source[:1] == PICKLE_MAGIC and _read(source, _nothing_stored) == LEGACY_MAGIC
+        if not headed or _read(source, _nothing_stored) != LEGACY_VERSION:
             raise CheckpointError(
                 "the file is neither safetensors nor a file of torch.save",
                 field="file",

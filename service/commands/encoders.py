@@ -42,6 +42,7 @@ def pull(
     from jobs.catalogue import find_entry
     from jobs.downloads import download
     from jobs.encoders import import_encoder
+    from models.errors import ModelsError
 
     settings = Settings()
     store = Store.from_settings(settings)
@@ -63,8 +64,13 @@ def pull(
         )
     verified = "as its host states" if entry.sha256 else "which nobody states beforehand: compare it where you can"
     err.print(f"sha256 {found.sha256}, {verified}", soft_wrap=True)
-    with err.status("reading it, as data, and trying it out"):
-        record = import_encoder(store, found.path, entry.declaration(), settings, url=found.url, catalogue=name)
+    try:
+        with err.status("reading it, as data, and trying it out"):
+            record = import_encoder(store, found.path, entry.declaration(), settings, url=found.url, catalogue=name)
+    except ModelsError:
+        if entry.sha256 is None:  # it may be another file than was published: the next pull fetches it anew
+            found.path.unlink()
+        raise
     found.path.unlink()
     out.print(record.id)
 

@@ -306,7 +306,10 @@ def test_what_is_no_network_with_maps_and_a_head_is_refused_with_what_is_missing
         with pytest.raises(CheckpointError, match=words) as refused:
             read_checkpoint(files.save(content, tmp_path / "w.pt"))
         assert refused.value.remedy
-    for name, content in {"empty": b"", "text": b"weights\n" * 9, "zip": b"PK\x03\x04" + bytes(99)}.items():
+    (tmp_path / "text").write_text("You are not signed in to this network.")
+    with pytest.raises(CheckpointError, match=r"neither safetensors nor a file of torch\.save"):
+        read_checkpoint(tmp_path / "text")
+    for name, content in {"empty": b"", "zip": b"PK\x03\x04" + bytes(99), "pickle": pickle.dumps([1], 2)}.items():
         (tmp_path / name).write_bytes(content)
         with pytest.raises(CheckpointError):
             read_checkpoint(tmp_path / name)

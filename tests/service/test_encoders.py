@@ -245,6 +245,19 @@ def test_pull_refuses_another_file_than_stated(cuecheck: Run, here: dict[str, st
     assert cuecheck("pull", "nowhere", **here).code == 1
 
 
+def test_a_file_without_a_digest_that_is_none_is_fetched_anew(
+    cuecheck: Run, here: dict[str, str], host: FileHost, tmp_path: Path
+) -> None:
+    entry = (tmp_path / "catalogue.toml").read_text().splitlines()
+    (tmp_path / "catalogue.toml").write_text("\n".join(line for line in entry if not line.startswith("sha256")))
+    content, host.content = host.content, b"You are not signed in to this network."
+    refused = cuecheck("pull", "ours", "--accept-licence", **here)
+    assert refused.code == 1
+    assert "neither safetensors nor" in refused.stderr.replace("\n", " ")
+    host.content = content
+    assert cuecheck("pull", "ours", "--accept-licence", **here).code == 0
+
+
 def test_the_catalogue_is_listed(cuecheck: Run, here: dict[str, str]) -> None:
     listed = cuecheck("catalogue", **here).stdout
     assert "ours" in listed
