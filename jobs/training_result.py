@@ -58,7 +58,7 @@ def measure(
 
 
 def accuracy_png(records: Sequence[EpochRecord]) -> bytes:
-    """Accuracies over epochs as a PNG; equal records give equal bytes."""
+    """Accuracies over epochs, of which there is one at least, as a PNG; equal records give equal bytes."""
     figure = Figure(figsize=(6.4, 4.0), dpi=100, layout="constrained")
     FigureCanvasAgg(figure)
     axes = figure.add_subplot()
@@ -72,10 +72,10 @@ def accuracy_png(records: Sequence[EpochRecord]) -> bytes:
         if any(value is not None for value in values):
             drawn = [float("nan") if value is None else value for value in values]
             axes.plot(epochs, drawn, marker="o", markersize=3, label=label)
-    axes.set(xlabel="epoch", ylabel="accuracy", ylim=(0, 1))
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.set(xlabel="epoch", ylabel="accuracy", xlim=(0.5, epochs[-1] + 0.5), ylim=(-0.02, 1.02))
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
     axes.grid(alpha=0.3)
-    axes.legend(loc="lower right")
+    figure.legend(loc="outside upper center", ncols=len(series), frameon=False)
     sink = io.BytesIO()
     figure.savefig(sink, format="png", metadata={"Software": None})
     return sink.getvalue()

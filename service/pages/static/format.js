@@ -9,6 +9,9 @@ export function percent(share) {
   return `${Math.round(share * 100)} %`;
 }
 
+/** 0.7143 -> "71.4 %": of accuracies, whose tenths tell one epoch from the next. */
+export const tenths = (share) => `${(100 * share).toFixed(1)} %`;
+
 /** A figure with two decimals and a true minus sign, but none before what rounds to 0. */
 export const figure = (value) => value.toFixed(2).replace(/^-(?!0\.00$)/, MINUS).replace("-", "");
 

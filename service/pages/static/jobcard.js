@@ -31,7 +31,7 @@ const KINDS = {
     title: (asked) => [asked.title || asked.name, " from ", nameOf(asked.dataset)],
     details: (asked) => `Route ${asked.route.replaceAll("_", " ")}`,
     last: "saving the encoder",
-    result: null, // what it makes is an encoder, listed among these
+    result: null, // training.js shows what comes of it
   },
 };
 
@@ -108,10 +108,13 @@ export function cardOf(job, changed) {
   return [element("div", { class: job.state }, ...body), element("div", { class: "actions" }, actionOf(job, changed))];
 }
 
-/** Put a job's card into an item; what had the focus keeps it. */
+/** Put a job's card into an item; what had the focus keeps it, and what others have put below the card stays. */
 export function fill(item, job, changed) {
-  const focused = item.contains(document.activeElement);
-  item.replaceChildren(...cardOf(job, changed));
+  const [about, actions] = item.children;
+  const focused = actions?.contains(document.activeElement);
+  about?.remove();
+  actions?.remove();
+  item.prepend(...cardOf(job, changed));
   if (focused) item.querySelector("[data-action]")?.focus();
 }
 

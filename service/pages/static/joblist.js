@@ -3,6 +3,7 @@
 import { explain, request } from "./api.js";
 import { element, find, showProblem } from "./dom.js";
 import { ACTIVE, fill, titleOf } from "./jobcard.js";
+import { showTraining } from "./training.js";
 
 const SECONDS_WHEN_ACTIVE = 1;
 const SECONDS_WHEN_IDLE = 5;
@@ -18,6 +19,7 @@ function put(job, place = (item) => find("jobs").append(item)) {
   if (before && JSON.stringify(before.job) === JSON.stringify(job)) return;
   const item = before?.item ?? element("li", { class: "job card", "data-job": job.id });
   fill(item, job, put);
+  if (job.kind === "training") showTraining(item, job);
   if (!before) place(item);
   else if (before.job.state !== job.state) find("news").textContent = `${titleOf(job)}: ${job.state}`;
   shown.set(job.id, { job, item });
