@@ -116,7 +116,7 @@ def test_the_arrow_keys_turn_to_the_next_class(open_draft: OpenDraft) -> None:
     page.keyboard.press("ArrowUp")
     expect(title(page)).to_have_text("ant")
     expect(page.locator("#list a[aria-current]")).to_be_focused()
-    page.get_by_label("Search the classes").focus()
+    page.get_by_label("Search the classes", exact=True).focus()
     page.keyboard.press("ArrowRight")
     expect(title(page)).to_have_text("ant")  # there it moves the caret
 
@@ -132,7 +132,7 @@ def test_the_last_class_has_none_after_it_and_the_focus_is_kept(open_draft: Open
 
 def test_the_search_narrows_the_list_and_what_the_keys_turn_to(open_draft: OpenDraft) -> None:
     page = open_draft()
-    page.get_by_label("Search the classes").fill("ANT")
+    page.get_by_label("Search the classes", exact=True).fill("ANT")
     expect(page.locator("#list a")).to_have_count(2)
     expect(page.locator("#matches")).to_have_text("2 of 5 classes")
     page.get_by_role("button", name="Next").click()
@@ -180,10 +180,10 @@ def test_a_discovery_is_started_on_the_page(open_page: OpenPage, server: Running
         dataset = client.upload_dataset(tmp_path / "meadow.zip")
         page = open_page("/drafts")
         page.get_by_text("Start a discovery").click()
-        page.get_by_label("Data set").select_option(dataset.id)
-        page.get_by_label("Encoder").select_option("bank:tiny")
-        page.get_by_label("A class's group is").select_option("label")
-        page.get_by_label("Channels per class").fill("1")
+        page.get_by_label("Data set", exact=True).select_option(dataset.id)
+        page.get_by_label("Encoder", exact=True).select_option("bank:tiny")
+        page.get_by_label("A class's group is", exact=True).select_option("label")
+        page.get_by_label("Channels per class", exact=True).fill("1")
         page.get_by_role("button", name="Start the discovery").click()
         item = page.locator("li.job").first
         expect(item).to_contain_text("bank tiny over meadow.zip")

@@ -159,7 +159,7 @@ def test_the_slider_moves_from_core_to_spurious_by_keyboard(open_page: OpenPage,
     spurious = drawn(page)
     page.keyboard.press("ArrowLeft")
     expect(slider).to_have_value("99")
-    page.get_by_label("Show the overlay").uncheck()
+    page.get_by_label("Show the overlay", exact=True).uncheck()
     assert len({core, spurious, drawn(page)}) == 3
 
 
@@ -169,7 +169,7 @@ def test_masks_lie_where_the_model_looked(open_page: OpenPage, photo: Path) -> N
     read(page, photo)
     pixel = "(x) => [...document.getElementById('canvas').getContext('2d').getImageData(x, 200, 1, 1).data]"
     covered = page.evaluate(pixel, 5)
-    page.get_by_label("Show the overlay").uncheck()
+    page.get_by_label("Show the overlay", exact=True).uncheck()
     plain = page.evaluate(pixel, 5)
     assert covered[:3] == pytest.approx([0.55 * level for level in plain[:3]], abs=2)
 
@@ -195,7 +195,7 @@ def test_another_class_and_another_bank_are_read_at_once(open_page: OpenPage, ph
     page.get_by_label("Class", exact=True).select_option(label="cat")
     expect(page.get_by_role("heading", name="What the score of cat is made of")).to_be_visible()
     with page.expect_response("**/v1/masks") as asked:
-        page.get_by_label("Bank").select_option("other")
+        page.get_by_label("Bank", exact=True).select_option("other")
     assert asked.value.json()["bank"]["name"] == "other"
     expect(page.get_by_label("Class", exact=True)).to_have_value("predicted")
 
@@ -243,7 +243,7 @@ def test_a_bad_file_is_explained_and_the_next_one_works(open_page: OpenPage, pho
 
 def test_a_service_that_is_gone_is_noticed(open_page: OpenPage, photo: Path) -> None:
     page = open_page("/")
-    expect(page.get_by_label("Bank")).to_have_value("tiny")
+    expect(page.get_by_label("Bank", exact=True)).to_have_value("tiny")
     page.context.set_offline(True)
     page.set_input_files("#file", photo)
     expect(page.get_by_role("alert")).to_contain_text("The service does not answer")
@@ -306,10 +306,10 @@ def test_an_audit_is_started_followed_and_its_report_opened(
         wanted = upload_subjects(client, tmp_path)
     page = open_page("/jobs")
     page.get_by_text("Start an audit").click()
-    page.get_by_label("Classifier").select_option(wanted.classifier)
-    page.get_by_label("Data set").select_option(wanted.dataset)
-    page.get_by_label("Bank").select_option("tiny")
-    page.get_by_label("Pictures at most").fill("20")
+    page.get_by_label("Classifier", exact=True).select_option(wanted.classifier)
+    page.get_by_label("Data set", exact=True).select_option(wanted.dataset)
+    page.get_by_label("Bank", exact=True).select_option("tiny")
+    page.get_by_label("Pictures at most", exact=True).fill("20")
     page.get_by_role("button", name="Start the audit").click()
     job = page.locator("li.job").first
     expect(job).to_contain_text(f"meadow {HOSTILE} 2 on held-out.zip")
