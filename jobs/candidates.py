@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -12,10 +12,9 @@ from safetensors.torch import save
 from torch import Tensor
 
 from jobs.discovery_request import DiscoveryRequest
-from jobs.discovery_subjects import Subjects
 from jobs.failures import find_failures
 from jobs.phi_sample import PhiSample
-from jobs.selection import ChosenChannel, ChosenClass
+from jobs.selection import ChosenChannel, ChosenClass, short
 from models.ascent import Activation, of_directions
 from models.backbone import Backbone
 from models.bank import Statistics
@@ -23,6 +22,9 @@ from models.components import ClassComponents, Components
 from models.draft import FailureFigures, Source
 from models.importance import importance
 from models.prototype import prototypes
+
+Differentiable = Callable[[Tensor], Tensor]
+"""`Backbone.activations`, or what calls it: pictures float [N, 3, s, s] -> phi float [N, D], with gradients."""
 
 QUANTILE = 0.8
 """A mask is taken as valid on the top 20 % of its class, until a validation round has bounded it."""
@@ -60,25 +62,32 @@ class Found:
     failure: FailureFigures | None = None
     prototype: Made | None = None
 
-    def activation(self, backbone: Backbone) -> Activation:
+    def activation(self, features: Differentiable) -> Activation:
         """What a picture reads for this candidate, with gradients."""
-        direction = self.direction.to(backbone.device)
-        return lambda pictures: backbone.activations(pictures) @ direction - self.offset
+        return lambda pictures: features(pictures) @ self.direction.to(pictures.device) - self.offset
 
 
 def find_candidates(
-    chosen: ChosenClass, sample: PhiSample, subjects: Subjects, request: DiscoveryRequest
+    chosen: ChosenClass, sample: PhiSample, backbone: Backbone, features: Differentiable, request: DiscoveryRequest
 ) -> tuple[list[Found], bytes | None, str]:
     """All candidates of a class in the order they are shown.
+
+    Args:
+        chosen: what the first pass says of the class.
+        sample: the kept pictures of its group, rows ascending.
+        backbone: the encoder.
+        features: its features, for the climbs.
+        request: parameters.
 
     Returns:
         The candidates; the directions of its components as a safetensors file, None without any; and why there are
         fewer than asked for, in words.
     """
-    if not len(sample):
+    if not chosen.group:
         return [], None, f"No picture is in the group of this class (grouping: {request.grouping})."
-    width = subjects.backbone.weight.shape[1]
-    found = [_channel(channel, sample, width) for channel in chosen.channels]
+    if not len(sample):
+        return [], None, f"None of the {chosen.group} pictures in its group was drawn: far more have its label."
+    found = [_channel(channel, sample) for channel in chosen.channels]
     notes = []
     if len(found) < request.channels:
         notes.append(f"Only {len(found)} channels add to this class's logit.")
@@ -87,12 +96,12 @@ def find_candidates(
         if len(sample) < 2:
             notes.append("Components need at least two pictures.")
         else:
-            components, directions = _components(chosen.index, sample, subjects, request)
+            components, directions = _components(chosen.index, sample, backbone, features, request)
             if len(components) < request.components:
                 notes.append(f"Its {len(sample)} pictures span only {len(components)} components.")
             found += components
     if request.classifier is not None:
-        head = subjects.backbone.weight[chosen.index].cpu().numpy()
+        head = backbone.weight[chosen.index].cpu().numpy()
         values = importance(sample.phi.mean(axis=0, dtype=np.float64), head)
         modes, note = find_failures(sample, request)
         notes += [note] if note else []
@@ -101,9 +110,7 @@ def find_candidates(
     return found, directions, " ".join(notes)
 
 
-def _channel(channel: ChosenChannel, sample: PhiSample, width: int) -> Found:
-    direction = torch.zeros(width)
-    direction[channel.channel] = 1.0
+def _channel(channel: ChosenChannel, sample: PhiSample) -> Found:
     return Found(
         feature_index=channel.channel,
         component=None,
@@ -113,20 +120,19 @@ def _channel(channel: ChosenChannel, sample: PhiSample, width: int) -> Found:
             images=channel.images,
             mean=channel.mean,
             std=channel.std,
-            valid_from=_short(np.quantile(sample.phi[:, channel.channel].astype(np.float64), QUANTILE)),
+            valid_from=short(np.quantile(sample.phi[:, channel.channel].astype(np.float64), QUANTILE)),
             valid_to=channel.largest,
             quantile=QUANTILE,
         ),
         strongest=channel.strongest,
-        direction=direction,
+        direction=_one_hot(channel.channel, sample),
     )
 
 
 def _components(
-    class_index: int, sample: PhiSample, subjects: Subjects, request: DiscoveryRequest
+    class_index: int, sample: PhiSample, backbone: Backbone, features: Differentiable, request: DiscoveryRequest
 ) -> tuple[list[Found], bytes]:
     """The components whose prototypes the encoder takes most surely for the class (Neuhaus et al. 2023)."""
-    backbone = subjects.backbone
     phi = torch.from_numpy(sample.phi)
     weight, bias = backbone.weight[class_index].cpu(), float(backbone.bias[class_index])
     components = ClassComponents.of_features(phi, weight, bias)
@@ -134,7 +140,7 @@ def _components(
     if not tried:
         return [], _as_bytes(Components(torch.zeros(0, phi.shape[1]), torch.zeros(0)))
     rows = components.as_components(tried)
-    made = _prototypes(rows, class_index, backbone, request)
+    made = _prototypes(rows, class_index, backbone, features, request)
     best = sorted(tried, key=lambda place: -made[place].probability)[: request.components]
     alphas = components.alphas(phi)[:, best].numpy()
     width = phi.shape[1]
@@ -143,7 +149,7 @@ def _components(
             feature_index=width + class_index * request.components + number,
             component=place,
             sources=("component",),
-            importance=_short(np.abs(alphas[:, number]).mean()),
+            importance=short(np.abs(alphas[:, number]).mean()),
             statistics=_statistics(alphas[:, number]),
             strongest=_strongest(alphas[:, number], sample, request.exemplars),
             direction=rows.directions[place],
@@ -155,14 +161,16 @@ def _components(
     return found, _as_bytes(components.as_components(best))
 
 
-def _prototypes(rows: Components, class_index: int, backbone: Backbone, request: DiscoveryRequest) -> list[Made]:
+def _prototypes(
+    rows: Components, class_index: int, backbone: Backbone, features: Differentiable, request: DiscoveryRequest
+) -> list[Made]:
     """One prototype per row, in batches of the request's size; what one becomes does not depend on its batch."""
     side = backbone.preprocessing.size
     made: list[Made] = []
     for start in range(0, len(rows.directions), request.batch_size):
         directions = rows.directions[start : start + request.batch_size].to(backbone.device)
         climbed = prototypes(
-            of_directions(backbone.activations, directions),
+            of_directions(features, directions),
             [(class_index, start + number) for number in range(len(directions))],
             side,
             steps=request.prototype_steps,
@@ -193,41 +201,41 @@ def _take_in(
             found[place] = replace(one, sources=(*one.sources, "failure"), failure=figures)
             return
     activation = sample.phi[:, feature].astype(np.float64)
-    direction = torch.zeros(sample.phi.shape[1])
-    direction[feature] = 1.0
     found.append(
         Found(
             feature_index=feature,
             component=None,
             sources=("failure",),
-            importance=_short(values[feature]),
+            importance=short(values[feature]),
             statistics=_statistics(activation),
             strongest=_strongest(activation, sample, count),
-            direction=direction,
+            direction=_one_hot(feature, sample),
             failure=figures,
         )
     )
 
 
+def _one_hot(channel: int, sample: PhiSample) -> Tensor:
+    direction = torch.zeros(sample.phi.shape[1])
+    direction[channel] = 1.0
+    return direction
+
+
 def _statistics(activation: NDArray[np.float64]) -> Statistics:
     return Statistics(
         images=len(activation),
-        mean=_short(activation.mean()),
-        std=_short(activation.std()),
-        valid_from=_short(np.quantile(activation, QUANTILE)),
-        valid_to=_short(activation.max()),
+        mean=short(activation.mean()),
+        std=short(activation.std()),
+        valid_from=short(np.quantile(activation, QUANTILE)),
+        valid_to=short(activation.max()),
         quantile=QUANTILE,
     )
 
 
 def _strongest(activation: NDArray[np.float64], sample: PhiSample, count: int) -> list[tuple[int, float]]:
     best = np.argsort(-activation, kind="stable")[:count]
-    return [(int(sample.row[place]), _short(activation[place])) for place in best]
+    return [(int(sample.row[place]), short(activation[place])) for place in best]
 
 
 def _as_bytes(components: Components) -> bytes:
     return save({"directions": components.directions, "offsets": components.offsets})
-
-
-def _short(value: float | np.floating) -> float:
-    return float(f"{float(value):.6g}")

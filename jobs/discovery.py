@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pyarrow as pa
 import torch
@@ -21,9 +21,9 @@ from jobs.discovery_subjects import Subjects, check_subjects, inspecting, open_s
 from jobs.draft_class import describe_class
 from jobs.kinds import Kind, Work
 from jobs.look import look
-from jobs.phi_sample import PhiSample, join, lowest, read_sample, thin, write_sample
+from jobs.phi_sample import PhiSample, gather, read_sample, thin, write_sample
 from jobs.progress import progress_of
-from jobs.selection import Selection, select
+from jobs.selection import ChosenClass, Selection, select
 from jobs.settings import Settings
 from jobs.shards import ShardPlan, plan_shards
 from jobs.store import Store
@@ -34,7 +34,8 @@ if TYPE_CHECKING:
     from jobs.queue import JobInputs, JobQueue
 
 CLASSES_PER_SHARD = 8
-"""Of the second pass: a shard reads the samples of its classes out of every shard of the first."""
+"""Of the second pass: a shard reads the samples of its classes out of every shard of the first. With components it is
+one: the prototypes of a class alone are some 25,000 forward and backward passes."""
 
 
 def check(store: Store, settings: Settings, request: DiscoveryRequest) -> dict[str, str]:
@@ -63,26 +64,10 @@ def run_shard(queue: JobQueue, job: str, shard: int, inputs: JobInputs) -> int:
         if shard not in _looked_at(queue.store, job, shards):
             _look(queue, job, shard, shards, request)
         return len(shards.positions(shard))
-    selection = _selection(queue.store, job)
-    index = shard - shards.shards
-    classes = selection.classes[index * CLASSES_PER_SHARD : (index + 1) * CLASSES_PER_SHARD]
-    report = progress_of(queue.ledger, job, shard)
-    done = 0
+    classes = _cut(_selection(queue.store, job).classes, request)[shard - shards.shards]
     missing = [chosen for chosen in classes if not queue.store.exists(_class_file(job, chosen.index))]
     if missing:
-        with open_subjects(queue.store, queue.settings, request) as subjects:
-            samples = _samples(queue.store, shards, [chosen.index for chosen in missing], subjects, request.seed)
-            for chosen in missing:
-                found = describe_class(
-                    chosen, selection, samples[chosen.index], subjects, request, queue.settings.max_pixels
-                )
-                for name, content in found.files.items():
-                    queue.store.write_bytes(f"discoveries/{job}/{name}", content)
-                queue.store.write_bytes(
-                    _class_file(job, chosen.index), found.described.model_dump_json(indent=1).encode()
-                )
-                done += _pictures_of_a_class(request)
-                report(done)
+        _describe(queue, job, shard, missing, request)
     return _pictures_of_a_class(request) * len(classes)
 
 
@@ -95,9 +80,9 @@ def reduce(queue: JobQueue, job: str, inputs: JobInputs) -> Work | None:
         statistics = ClassStatistics()
         for shard in range(shards.shards):
             statistics.add(ClassStatistics.from_bytes(store.read_bytes(_statistics(shards, shard))))
-        with open_subjects(store, queue.settings, request) as subjects:
-            head = subjects.backbone.weight.cpu().numpy()
-            chosen = select(statistics, head, subjects.classes, request.channels)
+        subjects = open_subjects(store, queue.settings, request)
+        head = subjects.backbone.weight.cpu().numpy()
+        chosen = select(statistics, head, subjects.classes, request.channels)
         store.write_bytes(name, chosen.model_dump_json(indent=1).encode())
     work = _whole_work(store, job, shards, request)
     if len(work.finished) < len(work.pictures):
@@ -121,7 +106,8 @@ KIND = Kind(
 def _look(queue: JobQueue, job: str, shard: int, shards: ShardPlan, request: DiscoveryRequest) -> None:
     """One shard of the first pass: its sample first, then its statistics, which say that both are there."""
     store = queue.store
-    with open_subjects(store, queue.settings, request) as subjects, inspecting(subjects, request) as inspect:
+    subjects = open_subjects(store, queue.settings, request)
+    with inspecting(subjects, request) as inspected:
         seen = look(
             read_rows(store, request.dataset, shards.rows_of(shard)),
             subjects.backbone,
@@ -129,29 +115,50 @@ def _look(queue: JobQueue, job: str, shard: int, shards: ShardPlan, request: Dis
             request.grouping,
             request.batch_size,
             queue.settings.max_pixels,
-            inspect,
+            inspected,
             progress_of(queue.ledger, job, shard),
+            subjects.classes,
         )
-        ran_on = subjects.ran_on()
     kept = thin(seen.sample, request.seed, subjects.class_sizes)
     sink = pa.BufferOutputStream()
     write_sample(kept, sink)
     store.write_bytes(_sample(shards, shard), sink.getvalue().to_pybytes())
-    statistics = ClassStatistics.of(seen, request.exemplars, ran_on)
+    statistics = ClassStatistics.of(seen, request.exemplars, subjects.ran_on())
     store.write_bytes(_statistics(shards, shard), statistics.to_bytes())
 
 
+def _describe(queue: JobQueue, job: str, shard: int, classes: Sequence[ChosenClass], request: DiscoveryRequest) -> None:
+    """Some classes of one shard of the second pass: of each its pictures first, then what says that they are there."""
+    store, selection = queue.store, _selection(queue.store, job)
+    subjects = open_subjects(store, queue.settings, request)
+    samples = _samples(store, _plan(store, job), classes, subjects, request.seed)
+    report = progress_of(queue.ledger, job, shard)
+    done = 0
+
+    def of_class(drawn: int) -> None:
+        report(done + min(drawn, _pictures_of_a_class(request)))
+
+    for chosen in classes:
+        found = describe_class(chosen, selection, samples[chosen.index], subjects, request, of_class)
+        for name, content in found.files.items():
+            store.write_bytes(f"discoveries/{job}/{name}", content)
+        store.write_bytes(_class_file(job, chosen.index), found.described.model_dump_json(indent=1).encode())
+        done += _pictures_of_a_class(request)
+        report(done)
+
+
 def _samples(
-    store: Store, shards: ShardPlan, classes: Sequence[int], subjects: Subjects, seed: int
+    store: Store, shards: ShardPlan, classes: Sequence[ChosenClass], subjects: Subjects, seed: int
 ) -> dict[int, PhiSample]:
     """The kept pictures of some classes, out of all shards."""
-    parts: dict[int, list[PhiSample]] = {index: [] for index in classes}
-    for shard in range(shards.shards):
-        with store.open(_sample(shards, shard)) as file:
-            for sample in read_sample(file, parts.keys()):
-                parts[int(sample.group[0])].append(sample)
-    width = subjects.backbone.weight.shape[1]
-    return {index: lowest(join(found, width), seed) for index, found in parts.items()}
+    groups = [chosen.index for chosen in classes]
+
+    def kept() -> Iterator[PhiSample]:
+        for shard in range(shards.shards):
+            with store.open(_sample(shards, shard)) as file:
+                yield from read_sample(file, groups)
+
+    return gather(kept(), groups, subjects.backbone.weight.shape[1], seed, subjects.class_sizes)
 
 
 def _publish(queue: JobQueue, job: str, inputs: JobInputs, request: DiscoveryRequest) -> None:
@@ -160,18 +167,17 @@ def _publish(queue: JobQueue, job: str, inputs: JobInputs, request: DiscoveryReq
     described = [
         DraftClass.model_validate_json(store.read_bytes(_class_file(job, chosen.index))) for chosen in selection.classes
     ]
-    with open_subjects(store, queue.settings, request) as subjects:
-        spec, encoder_id, digest = subjects.spec, subjects.encoder_id, subjects.backbone.weights_digest
+    subjects = open_subjects(store, queue.settings, request)
     if request.components:
         with store.scratch_file() as local:
-            _join_components(store, job, described, request, spec.backbone.maps[0]).save(local)
+            _join_components(store, job, described, request, subjects.spec.backbone.maps[0]).save(local)
             store.write_file(f"discoveries/{job}/components.safetensors", local)
     draft = Draft(
         id=job,
         code_version=inputs.code_version,
-        encoder=spec,
-        encoder_id=encoder_id,
-        weights_digest=digest,
+        encoder=subjects.spec,
+        encoder_id=subjects.encoder_id,
+        weights_digest=subjects.backbone.weights_digest,
         dataset=request.dataset,
         request=request.model_dump(mode="json"),
         grouping=request.grouping,
@@ -208,8 +214,7 @@ def _first_pass(shards: ShardPlan) -> list[int]:
 
 
 def _whole_work(store: Store, job: str, shards: ShardPlan, request: DiscoveryRequest) -> Work:
-    classes = _selection(store, job).classes
-    groups = list(_cut(classes))
+    groups = _cut(_selection(store, job).classes, request)
     there = set(store.list(f"discoveries/{job}/classes"))
     finished = {
         shards.shards + number
@@ -220,9 +225,10 @@ def _whole_work(store: Store, job: str, shards: ShardPlan, request: DiscoveryReq
     return Work([*_first_pass(shards), *pictures], frozenset({*range(shards.shards), *finished}))
 
 
-def _cut(classes: Sequence[Any]) -> Iterator[Sequence[Any]]:
-    for start in range(0, len(classes), CLASSES_PER_SHARD):
-        yield classes[start : start + CLASSES_PER_SHARD]
+def _cut(classes: Sequence[ChosenClass], request: DiscoveryRequest) -> list[Sequence[ChosenClass]]:
+    """The classes of each shard of the second pass."""
+    together = 1 if request.components else CLASSES_PER_SHARD
+    return [classes[start : start + together] for start in range(0, len(classes), together)]
 
 
 def _pictures_of_a_class(request: DiscoveryRequest) -> int:

@@ -19,7 +19,12 @@ class DiscoveryRequest(BaseModel):
         description="Which pictures form a class's group: those predicted as it (Salient ImageNet), those labelled so "
         "(Barlow), or those where both agree (Spuriosity Rankings).",
     )
-    classes: list[str] | None = Field(None, min_length=1, description="Classes to look at; all where left out.")
+    classes: list[str] | None = Field(
+        None,
+        min_length=1,
+        description="Classes to look at; all where left out. Pictures of other classes are left out, except in groups "
+        "of predictions: a picture of any class may belong to them.",
+    )
     class_map: dict[str, str] | None = Field(
         None, description="Class name in the data set -> class of the encoder, where names differ."
     )

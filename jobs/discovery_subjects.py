@@ -7,8 +7,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from jobs.class_map import match_name
 from jobs.classifiers import get_classifier
@@ -17,13 +17,12 @@ from jobs.discovery_request import DiscoveryRequest
 from jobs.encoders import OF_BANK, encoder_spec, load_encoder
 from jobs.errors import Invalid
 from jobs.isolation import IsolatedClassifier
-from jobs.look import Inspect
+from jobs.look import Inspected
 from jobs.settings import Settings
 from jobs.store import Store
 from jobs.subjects import find_bank
 from models.backbone import Backbone
 from models.encoder import EncoderSpec
-from models.geometry import prepare
 
 
 @dataclass(frozen=True)
@@ -34,9 +33,9 @@ class Subjects:
         spec: the encoder's declaration.
         encoder_id: its id, or `bank:` and the bank's digest.
         backbone: its network, loaded.
-        of_label: int32 [labels], class of the encoder per label of the data set; -1 where it is not looked at.
-        classes: classes of the encoder that are looked at, ascending.
-        class_sizes: pictures that are looked at by class of the encoder, about.
+        of_label: int32 [labels], class of the encoder per label of the data set; -1 where there is none.
+        classes: classes of the encoder that are looked at, ascending: those asked for, else those of the labels.
+        class_sizes: pictures that have the label of each class of the encoder, about, of those in the shards.
         dataset: its id.
     """
 
@@ -91,8 +90,7 @@ def check_subjects(store: Store, settings: Settings, request: DiscoveryRequest) 
     return request.encoder
 
 
-@contextmanager
-def open_subjects(store: Store, settings: Settings, request: DiscoveryRequest) -> Iterator[Subjects]:
+def open_subjects(store: Store, settings: Settings, request: DiscoveryRequest) -> Subjects:
     """Load the encoder and map the classes."""
     spec = encoder_spec(store, request.encoder, settings)
     dataset = get_dataset(store, request.dataset)
@@ -102,12 +100,13 @@ def open_subjects(store: Store, settings: Settings, request: DiscoveryRequest) -
     for index, pictures in zip(of_label.tolist(), dataset.class_pictures, strict=True):
         if index >= 0:
             sizes[index] += round(share * pictures)
-    yield Subjects(
+    labelled = sorted({index for index in of_label.tolist() if index >= 0})
+    return Subjects(
         spec=spec,
         encoder_id=request.encoder,
         backbone=load_encoder(store, request.encoder, settings),
         of_label=of_label,
-        classes=sorted({index for index in of_label.tolist() if index >= 0}),
+        classes=labelled if request.classes is None else sorted(_chosen(spec.classes, request.classes)),
         class_sizes=sizes,
         store=store,
         settings=settings,
@@ -116,7 +115,7 @@ def open_subjects(store: Store, settings: Settings, request: DiscoveryRequest) -
 
 
 @contextmanager
-def inspecting(subjects: Subjects, request: DiscoveryRequest) -> Iterator[Inspect | None]:
+def inspecting(subjects: Subjects, request: DiscoveryRequest) -> Iterator[Inspected | None]:
     """The classifier whose failures are looked for, in a process of its own that ends with the block."""
     if request.classifier is None:
         yield None
@@ -131,22 +130,18 @@ def inspecting(subjects: Subjects, request: DiscoveryRequest) -> Iterator[Inspec
         IsolatedClassifier(path, classifier.spec, settings, batch_size=request.batch_size) as isolated,
     ):
 
-        def inspect(pictures: Sequence[NDArray[np.uint8]]) -> NDArray[np.int32]:
-            prepared = torch.stack([prepare(picture, classifier.spec.preprocessing) for picture in pictures])
-            predicted: NDArray[np.int32] = of_output[isolated.predict(prepared.float().numpy() / 255).argmax(axis=1)]
+        def predict(pictures: Tensor) -> NDArray[np.int32]:
+            predicted: NDArray[np.int32] = of_output[isolated.predict(pictures.float().numpy() / 255).argmax(axis=1)]
             return predicted
 
-        yield inspect
+        yield Inspected(classifier.spec.preprocessing, predict)
 
 
 def _of_label(classes: Sequence[str], labels: Sequence[str], request: DiscoveryRequest) -> NDArray[np.int32]:
-    wanted = set(_match_all(classes, request.classes, {})) if request.classes is not None else None
-    if wanted is not None and -1 in wanted:
-        unknown = next(name for name in request.classes or () if match_name(classes, name) < 0)
-        raise Invalid(f"The encoder has no class {unknown[:100]!r}.", field="classes", remedy=_remedy(classes))
+    """Class of the encoder per label of the data set; raises as `check_subjects`, also where none is asked for."""
     for target in (request.class_map or {}).values():
         if match_name(classes, target) < 0:
-            raise Invalid(f"The encoder has no class {target[:100]!r}.", field="class_map", remedy=_remedy(classes))
+            raise _no_class(classes, target, "class_map")
     found = np.array(_match_all(classes, labels, request.class_map or {}), dtype=np.int32)
     if (found < 0).all():
         raise Invalid(
@@ -156,16 +151,26 @@ def _of_label(classes: Sequence[str], labels: Sequence[str], request: DiscoveryR
             remedy="Name the encoder's class for each class of the data set in class_map, or train a head on these "
             "classes (a training of the route 'linear_head').",
         )
-    if wanted is not None:
-        found[~np.isin(found, list(wanted))] = -1
-        if (found < 0).all():
-            raise Invalid("The data set has no picture of the classes asked for.", field="classes")
+    if request.classes is not None and _chosen(classes, request.classes).isdisjoint(found.tolist()):
+        raise Invalid("The data set has no picture of the classes asked for.", field="classes")
     return found
+
+
+def _chosen(classes: Sequence[str], names: Sequence[str]) -> set[int]:
+    """The classes of the encoder that are asked for."""
+    found = _match_all(classes, names, {})
+    if -1 in found:
+        raise _no_class(classes, names[found.index(-1)], "classes")
+    return set(found)
 
 
 def _match_all(classes: Sequence[str], names: Sequence[str], named: Mapping[str, str]) -> list[int]:
     return [match_name(classes, named.get(name, name)) for name in names]
 
 
-def _remedy(classes: Sequence[str]) -> str:
-    return f"It has {len(classes)} classes, from {classes[0]!r} to {classes[-1]!r}."
+def _no_class(classes: Sequence[str], name: str, field: str) -> Invalid:
+    return Invalid(
+        f"The encoder has no class {name[:100]!r}.",
+        field=field,
+        remedy=f"It has {len(classes)} classes, from {classes[0]!r} to {classes[-1]!r}.",
+    )

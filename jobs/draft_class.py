@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -10,14 +10,15 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from jobs.candidates import Found, find_candidates
+from jobs.candidates import Differentiable, Found, find_candidates
 from jobs.datasets import Skipped, read_rows
 from jobs.discovery_request import DiscoveryRequest
 from jobs.discovery_subjects import Subjects
 from jobs.panels import BLANK, heat_tiles, sprite, tiles
 from jobs.phi_sample import PhiSample
 from jobs.pictures import PictureError, decode
-from jobs.selection import ChosenClass, Selection
+from jobs.selection import ChosenClass, Selection, short
+from models.backbone import Backbone
 from models.draft import Candidate, DraftClass, DraftExemplar, Prototype
 from models.feature_attack import feature_attack
 from models.geometry import prepare
@@ -48,7 +49,7 @@ def describe_class(
     sample: PhiSample,
     subjects: Subjects,
     request: DiscoveryRequest,
-    max_pixels: int,
+    progress: Callable[[int], None],
 ) -> Described:
     """Find the candidates of one class, open the pictures of their panels, and draw them.
 
@@ -58,12 +59,18 @@ def describe_class(
         sample: the kept pictures of the class, rows ascending.
         subjects: encoder and data set.
         request: parameters.
-        max_pixels: largest picture decoded.
+        progress: called at every step of every climb with the number of pictures drawn; may raise to stop.
     """
-    found, directions, note = find_candidates(chosen, sample, subjects, request)
+    drawn = 0
+
+    def features(pictures: Tensor) -> Tensor:
+        progress(drawn)
+        return subjects.backbone.activations(pictures)
+
+    found, directions, note = find_candidates(chosen, sample, subjects.backbone, features, request)
     labelled = sample.row[sample.label == chosen.index][:STRIP_PICTURES].tolist()
     wanted = {row for one in found for row, _ in one.strongest} | set(labelled)
-    opened = _open(sorted(wanted), subjects, max_pixels)
+    opened = _open(sorted(wanted), subjects)
     files: dict[str, bytes] = {}
     strip = [opened[row] for row in labelled if row in opened]
     strip_file = f"strips/{chosen.index}.jpg" if strip else None
@@ -77,7 +84,8 @@ def describe_class(
         shown = [(row, value) for row, value in one.strongest if row in opened]
         if not shown:  # none of its pictures can be read any more
             continue
-        panel, attacked = _panel(one, [opened[row].pixels for row, _ in shown], subjects, request)
+        panel, attacked = _panel(one, [opened[row].pixels for row, _ in shown], subjects.backbone, features, request)
+        drawn += len(shown)
         name = f"panels/{chosen.index}-{one.feature_index}.jpg"
         files[name] = panel
         candidates.append(
@@ -92,12 +100,12 @@ def describe_class(
                 tops=tuple(other for other in tops.get(one.feature_index, ()) if other != chosen.index),
                 statistics=one.statistics,
                 exemplars=tuple(
-                    DraftExemplar(sample=opened[row].sample, row=row, activation=value, attacked=_short(after))
+                    DraftExemplar(sample=opened[row].sample, row=row, activation=value, attacked=short(after))
                     for (row, value), after in zip(shown, attacked, strict=True)
                 ),
                 prototype=None
                 if one.prototype is None
-                else Prototype(activation=_short(one.prototype.activation), probability=one.prototype.probability),
+                else Prototype(activation=short(one.prototype.activation), probability=one.prototype.probability),
                 panel=name,
                 tile=request.tile,
             )
@@ -117,14 +125,14 @@ def describe_class(
     return Described(described, files)
 
 
-def _open(rows: Sequence[int], subjects: Subjects, max_pixels: int) -> dict[int, _Opened]:
+def _open(rows: Sequence[int], subjects: Subjects) -> dict[int, _Opened]:
     """The pictures of some rows as the encoder sees them; those that can no longer be read are left out."""
     opened = {}
     for sample in read_rows(subjects.store, subjects.dataset, rows):
         if isinstance(sample.content, Skipped):
             continue
         try:
-            pixels: NDArray[np.uint8] = decode(sample.content, max_pixels)
+            pixels: NDArray[np.uint8] = decode(sample.content, subjects.settings.max_pixels)
         except PictureError:
             continue
         opened[sample.row] = _Opened(sample.sample, prepare(pixels, subjects.backbone.preprocessing).float() / 255)
@@ -132,27 +140,23 @@ def _open(rows: Sequence[int], subjects: Subjects, max_pixels: int) -> dict[int,
 
 
 def _panel(
-    one: Found, pictures: Sequence[Tensor], subjects: Subjects, request: DiscoveryRequest
+    one: Found, pictures: Sequence[Tensor], backbone: Backbone, features: Differentiable, request: DiscoveryRequest
 ) -> tuple[bytes, list[float]]:
     """The sprite of one candidate, and the activation of every exemplar after its attack."""
-    stacked, backbone = torch.stack(list(pictures)), subjects.backbone
-    attack = feature_attack(one.activation(backbone), stacked.to(backbone.device), steps=request.attack_steps)
-    shown, heat = tiles(stacked, request.tile), _heat(one, stacked, subjects, request)
+    stacked = torch.stack(list(pictures))
+    attack = feature_attack(one.activation(features), stacked.to(backbone.device), steps=request.attack_steps)
+    shown, heat = tiles(stacked, request.tile), _heat(one, stacked, backbone, request.tile)
     columns = request.exemplars
     if one.prototype is not None:
         made = one.prototype.picture[None]
         blank = torch.full((columns - len(shown), *shown.shape[1:]), BLANK, dtype=torch.uint8)
         shown = torch.cat([shown, blank, tiles(made, request.tile)])
-        heat = torch.cat([heat, blank, _heat(one, made, subjects, request)])
+        heat = torch.cat([heat, blank, _heat(one, made, backbone, request.tile)])
         columns += 1
     rows = [shown, heat, tiles(attack.pictures, request.tile)]
     return sprite(rows, columns), attack.activations.tolist()
 
 
-def _heat(one: Found, pictures: Tensor, subjects: Subjects, request: DiscoveryRequest) -> Tensor:
-    maps = subjects.backbone.forward((pictures * 255).round().to(torch.uint8)).maps.cpu()
-    return heat_tiles(pictures, torch.einsum("d,ndhw->nhw", one.direction, maps), request.tile)
-
-
-def _short(value: float) -> float:
-    return float(f"{value:.5g}")
+def _heat(one: Found, pictures: Tensor, backbone: Backbone, tile: int) -> Tensor:
+    maps = backbone.forward((pictures * 255).round().to(torch.uint8)).maps.cpu()
+    return heat_tiles(pictures, torch.einsum("d,ndhw->nhw", one.direction, maps), tile)

@@ -7,7 +7,7 @@ hash of their row, so that it depends neither on how the work was cut nor on who
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import IO
 
@@ -20,7 +20,7 @@ MOST_PER_CLASS = 2048
 """Pictures of one class whose features are looked at together; of more, so many are drawn."""
 
 MARGIN = 1.25
-"""A shard keeps so many times what it should, as it does not know what the others find."""
+"""A shard keeps so many times its share of them, as it does not know how the lots fall in the others."""
 
 INT = pa.int32()
 
@@ -58,24 +58,41 @@ def lot(seed: int, row: int) -> float:
 
 
 def thin(sample: PhiSample, seed: int, class_sizes: Sequence[int]) -> PhiSample:
-    """What a shard keeps of its pictures.
+    """What is kept of some pictures, by row. Of parts that were thinned, joined and thinned again, the same is kept.
 
     Args:
-        sample: of all pictures of the shard.
+        sample: of all pictures of a shard, or what several shards have kept.
         seed: of the request.
-        class_sizes: pictures of each class in the whole data set, by label.
+        class_sizes: pictures of each class in the whole data set, by label. A group of predictions may be larger,
+            which costs nothing, or smaller: then the same share of it is kept, and so less than there is room for.
     """
-    largest = np.array([MARGIN * MOST_PER_CLASS / max(size, 1) for size in class_sizes])
     lots = np.array([lot(seed, row) for row in sample.row.tolist()])
-    return sample.take(lots < largest[sample.group])
+    kept = [np.empty(0, np.intp)]
+    for group in np.unique(sample.group).tolist():
+        own = np.flatnonzero((sample.group == group) & (lots < MARGIN * MOST_PER_CLASS / max(class_sizes[group], 1)))
+        kept.append(own[np.argsort(lots[own], kind="stable")[:MOST_PER_CLASS]])
+    every = np.concatenate(kept)
+    return sample.take(every[np.argsort(sample.row[every], kind="stable")])
 
 
-def lowest(sample: PhiSample, seed: int) -> PhiSample:
-    """At most `MOST_PER_CLASS` pictures of a sample of one class, by row."""
-    if len(sample) > MOST_PER_CLASS:
-        lots = np.array([lot(seed, row) for row in sample.row.tolist()])
-        sample = sample.take(np.argsort(lots, kind="stable")[:MOST_PER_CLASS])
-    return sample.take(np.argsort(sample.row, kind="stable"))
+def gather(
+    parts: Iterable[PhiSample], groups: Collection[int], width: int, seed: int, class_sizes: Sequence[int]
+) -> dict[int, PhiSample]:
+    """What shards have kept, by group, and thinned again whenever there is twice as much as is used in the end.
+
+    Args:
+        parts: of one group each.
+        groups: those that are wanted; the others are not in `parts`.
+        width: features.
+        seed, class_sizes: as in `thin`.
+    """
+    found: dict[int, list[PhiSample]] = {group: [] for group in groups}
+    for part in parts:
+        own = found[int(part.group[0])]
+        own.append(part)
+        if sum(map(len, own)) > 2 * MOST_PER_CLASS:
+            own[:] = [thin(join(own, width), seed, class_sizes)]
+    return {group: thin(join(own, width), seed, class_sizes) for group, own in found.items()}
 
 
 def write_sample(sample: PhiSample, target: pa.BufferOutputStream | str) -> None:

@@ -82,12 +82,12 @@ def _choose(statistics: ClassStatistics, weight: np.ndarray, index: int, count: 
     chosen = [
         ChosenChannel(
             channel=channel,
-            importance=_short(values[channel]),
+            importance=short(values[channel]),
             images=moments.count,
-            mean=_short(moments.mean[channel]),
-            std=_short(moments.std[channel]),
-            largest=_short(strongest.values[channel, 0]),
-            strongest=tuple((row, _short(value)) for row, value in strongest.of_feature(channel)),
+            mean=short(moments.mean[channel]),
+            std=short(moments.std[channel]),
+            largest=short(strongest.values[channel, 0]),
+            strongest=tuple((row, short(value)) for row, value in strongest.of_feature(channel)),
         )
         for channel in top_features(values, count)
     ]
@@ -95,6 +95,6 @@ def _choose(statistics: ClassStatistics, weight: np.ndarray, index: int, count: 
     return ChosenClass(index=index, labelled=labelled, group=moments.count, channels=tuple(chosen))
 
 
-def _short(value: float) -> float:
+def short(value: float | np.floating) -> float:
     """Six digits: enough to compare, and the same on machines whose last bits differ."""
     return float(f"{float(value):.6g}")

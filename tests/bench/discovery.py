@@ -39,14 +39,14 @@ def _photographs(folder: Path) -> Ratio:
     request = DiscoveryRequest(
         dataset=_import(store, settings, "imagenet-samples.zip"), encoder="bank:resnet50", batch_size=BATCH
     )
-    with open_subjects(store, settings, request) as subjects:
-        seconds = interleave(
-            {
-                "first pass": lambda: first_pass(subjects, request, PHOTOGRAPHS),
-                "forward": lambda: bare_forward(subjects, PHOTOGRAPHS),
-            },
-            rounds=3,
-        )
+    subjects = open_subjects(store, settings, request)
+    seconds = interleave(
+        {
+            "first pass": lambda: first_pass(subjects, request, PHOTOGRAPHS),
+            "forward": lambda: bare_forward(subjects, PHOTOGRAPHS),
+        },
+        rounds=3,
+    )
     return Ratio(
         "first pass of a discovery over its bare forward, ResNet-50 on photographs",
         paired_ratio(seconds["forward"], seconds["first pass"]),
@@ -95,13 +95,13 @@ def _cifar10(folder: Path) -> list[Ratio]:
 
 def _in_process(store: Store, settings: Settings, request: DiscoveryRequest) -> tuple[float, float]:
     """Seconds of the first pass over all pictures, and of its bare forwards."""
-    with open_subjects(store, settings, request) as subjects:
-        first_pass(subjects, request, FEW)
-        start = time.perf_counter()
-        first_pass(subjects, request, MANY)
-        middle = time.perf_counter()
-        bare_forward(subjects, MANY, request.batch_size)
-        return middle - start, time.perf_counter() - middle
+    subjects = open_subjects(store, settings, request)
+    first_pass(subjects, request, FEW)
+    start = time.perf_counter()
+    first_pass(subjects, request, MANY)
+    middle = time.perf_counter()
+    bare_forward(subjects, MANY, request.batch_size)
+    return middle - start, time.perf_counter() - middle
 
 
 def first_pass(subjects: Subjects, request: DiscoveryRequest, pictures: int) -> ClassStatistics:

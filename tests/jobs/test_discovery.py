@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import io
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
 
+from jobs.classifiers import import_classifier
 from jobs.datasets import Skipped, read_samples
 from jobs.discovery_request import DiscoveryRequest
 from jobs.errors import Invalid, NotFound
@@ -16,9 +18,11 @@ from jobs.pictures import PictureError, decode
 from jobs.queue import JobQueue
 from jobs.records import JobState
 from jobs.subjects import find_bank
+from models.backbone import Backbone
 from models.components import Components
 from models.draft import Draft, DraftClass
 from models.geometry import prepare
+from tests import networks
 from tests.jobs.installation import Installation, work
 
 CAT, DOG = 2, 3
@@ -89,18 +93,20 @@ def test_the_draft_says_what_a_plain_look_says(in_process: Installation, request
     plain = Plain(in_process)
     draft = Draft.model_validate_json(in_process.queue.store.read_bytes(f"discoveries/{job}/draft.json"))
     assert [c.name for c in draft.classes] == ["cat", "dog"]
+    assert draft.grouping == "label"
     assert draft.pictures == 260
     assert draft.skipped == {"not_a_picture": 1}
     assert draft.accuracy == pytest.approx((plain.predicted == plain.labels).mean(), abs=1e-4)
-    for index in (CAT, DOG):
+    importances = {index: plain.phi[plain.labels == index].mean(axis=0) * plain.weight[index] for index in (CAT, DOG)}
+    tops = {index: [j for j in np.argsort(-all_)[:3] if all_[j] > 0] for index, all_ in importances.items()}
+    for index, other in ((CAT, DOG), (DOG, CAT)):
         own = plain.labels == index
-        phi = plain.phi[own]
-        values = phi.mean(axis=0) * plain.weight[index]
-        expected = [j for j in np.argsort(-values)[:3] if values[j] > 0]
+        phi, values = plain.phi[own], importances[index]
         found = described(in_process.queue, job, index)
         channels = [c for c in found.candidates if c.component is None]
-        assert [c.feature_index for c in channels] == expected
+        assert [c.feature_index for c in channels] == tops[index]
         for candidate in channels:
+            assert candidate.tops == ((other,) if candidate.feature_index in tops[other] else ())
             activation = phi[:, candidate.feature_index]
             assert candidate.importance == pytest.approx(values[candidate.feature_index], rel=1e-4)
             assert candidate.statistics.std == pytest.approx(activation.std(), rel=1e-3)
@@ -160,7 +166,7 @@ def test_what_is_done_is_not_done_again(in_process: Installation, request_: Disc
         queue.store.delete(f"discoveries/{job}/{name}")
     again = queue.submit(request_).id
     assert again == job
-    assert work(queue) == ["plan", "shard-4", "reduce"], "the first pass was there, and the class of the second was not"
+    assert work(queue) == ["plan", "shard-5", "reduce"], "the first pass was there, and the class of the second was not"
     assert files(queue, job) == before
 
 
@@ -173,6 +179,44 @@ def test_a_killed_worker_costs_nothing_but_time(installation: Installation, requ
     with installation.worker():
         record = installation.wait_until(job, JobState.SUCCEEDED)
     assert record.done == record.total
+
+
+def test_cancelling_stops_at_the_next_step_of_a_climb(
+    in_process: Installation, request_: DiscoveryRequest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    queue, steps = in_process.queue, 0
+    activations = Backbone.activations
+
+    def cancelled_at_the_third(backbone: Backbone, pictures: torch.Tensor) -> torch.Tensor:
+        nonlocal steps
+        steps += 1
+        if steps == 3:
+            queue.cancel(job)
+        return activations(backbone, pictures)
+
+    job = queue.submit(request_).id
+    with monkeypatch.context() as patch:
+        patch.setattr(Backbone, "activations", cancelled_at_the_third)
+        work(queue)
+    assert (queue.get(job).state, steps) == (JobState.CANCELLED, 3)
+    assert queue.submit(request_).id == job
+    assert "shard-0" not in work(queue), "the first pass is not done again"
+    assert queue.get(job).state is JobState.SUCCEEDED
+
+
+def test_of_some_classes_the_same_is_found_and_the_others_are_left_out_by_reason(
+    in_process: Installation, request_: DiscoveryRequest
+) -> None:
+    queue = in_process.queue
+    request = request_.model_copy(update={"components": 0})
+    every, some = run(queue, request), run(queue, request.model_copy(update={"classes": ["dog", "ant"]}))
+    draft = Draft.model_validate_json(queue.store.read_bytes(f"discoveries/{some}/draft.json"))
+    assert draft.skipped == {"class_not_chosen": 131}
+    assert draft.pictures == 130
+    assert [(c.name, c.candidates > 0) for c in draft.classes] == [("ant", False), ("dog", True)]
+    assert "No picture" in draft.classes[0].note
+    alone, beside = described(queue, some, DOG), described(queue, every, DOG)
+    assert [c.model_copy(update={"tops": ()}) for c in beside.candidates] == list(alone.candidates)
 
 
 def test_a_class_of_one_picture_says_so(in_process: Installation, request_: DiscoveryRequest) -> None:
@@ -210,15 +254,19 @@ def test_what_does_not_fit_is_refused_before_it_is_queued(
     assert in_process.queue.page().jobs == []
 
 
-def test_a_classifiers_failures_bring_their_features(in_process: Installation, request_: DiscoveryRequest) -> None:
-    """The noise classifier is wrong on some pictures of every class; whatever tells that is among the candidates."""
-    request = request_.model_copy(update={"classifier": in_process.request.classifier, "components": 0})
+def test_a_classifiers_failures_bring_their_features(
+    in_process: Installation, request_: DiscoveryRequest, tmp_path: Path
+) -> None:
+    """It says cat where a picture is rather red, dog where it is rather green: on noise, wrong in every class."""
+    file = networks.pooled(tmp_path / "colours.onnx", weights=np.eye(3, dtype=np.float32))
+    classifier = import_classifier(in_process.queue.store, file, networks.spec(), in_process.settings)
+    request = request_.model_copy(update={"classifier": classifier.id, "components": 0})
     job = run(in_process.queue, request)
     plain = Plain(in_process)
     for index in (CAT, DOG):
         found = described(in_process.queue, job, index)
         failing = [candidate for candidate in found.candidates if candidate.failure is not None]
-        assert failing or "No failure mode" in found.note
+        assert failing
         for candidate in failing:
             figures = candidate.failure
             assert figures is not None
