@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
 
-from models.ascent import SIDE, Activation, of_channels, of_directions
+from models.ascent import Activation, of_channels, of_directions
 from models.backbone import Backbone
 from models.bank import Bank
 from models.components import ClassComponents
 from models.errors import FeaturesError
-from models.feature_attack import STEP, feature_attack
-from models.prototype import GREY, RADIUS, prototypes
+from models.feature_attack import feature_attack
+from models.prototype import GREY, prototypes
 
 PIXELS = 96
 
@@ -69,7 +70,7 @@ def test_every_step_has_the_published_length_for_its_size_and_ends_at_the_best_p
     wanted = likeness(pattern(0).sign())
     grey = torch.full((1, 3, 16, 16), 0.5)
     one = feature_attack(wanted, grey, steps=1)
-    assert float(distance(grey, one.pictures)) == pytest.approx(STEP * 16 / SIDE, rel=1e-4)
+    assert float(distance(grey, one.pictures)) == pytest.approx(10 * 16 / 224, rel=1e-4)
     assert float(distance(grey, feature_attack(wanted, grey, steps=1, step=0.25).pictures)) == pytest.approx(0.25)
     many = feature_attack(wanted, grey, steps=400)
     torch.testing.assert_close(many.pictures[0], (pattern(0) > 0).float(), atol=1e-4, rtol=0)
@@ -130,7 +131,8 @@ def test_a_prototype_raises_its_component_from_grey(backbone: Backbone, shown: T
 def test_prototypes_stay_in_the_ball_around_grey(steps: int) -> None:
     made = prototypes(likeness(pattern(0), pattern(1)), [(0, 0), (0, 1)], 16, steps=steps)
     assert made.trajectory.shape == (2, steps + 1)
-    assert distance(torch.full((2, 3, 16, 16), GREY), made.pictures).max() <= RADIUS * 16 / SIDE + 1e-4
+    far = distance(torch.full((2, 3, 16, 16), GREY), made.pictures).max()
+    assert float(far) == pytest.approx(30 * 16 / 224, rel=1e-4)
     assert made.pictures.min() >= 0
     assert made.pictures.max() <= 1
 
@@ -146,6 +148,62 @@ def test_prototypes_reach_the_best_picture_of_the_ball() -> None:
     bent = prototypes(lambda x: -(x - inside).flatten(1).square().sum(dim=1), [(0, 0), (0, 1)], 16, radius=radius)
     assert (bent.activations > -1e-3).all()
     assert (bent.trajectory[:, 0] < -1).all()
+
+
+def apgd(activation: Activation, start: Tensor, radius: float, steps: int) -> tuple[list[float], int]:
+    """Best values and number of halvings of one climb in the L2 ball around grey, written down again from Croce & Hein
+    (ICML 2020), Algorithm 1, with the checkpoints of their code."""
+
+    def project(x: Tensor) -> Tensor:
+        away = x - GREY
+        return (GREY + away * min(1.0, radius / float(away.norm()))).clamp(0, 1)
+
+    def rising(x: Tensor) -> tuple[float, Tensor]:
+        x = x.clone().requires_grad_()
+        value = activation(x).sum()
+        (gradient,) = torch.autograd.grad(value, x)
+        return value.item(), gradient / gradient.norm()
+
+    marks, apart = [0, int(0.22 * steps)], int(0.22 * steps)
+    while marks[-1] < steps:
+        apart = max(apart - int(0.03 * steps), int(0.06 * steps))
+        marks.append(marks[-1] + apart)
+    before = here = top = project(GREY + radius * start / start.norm())
+    value, direction = rising(here)
+    top_direction, values, best, best_then = direction, [value], [value], value
+    eta, halvings, halved = 2 * radius, 0, True
+    for k in range(1, steps + 1):
+        alpha = 0.75 if k > 1 else 1.0
+        z = project(here + eta * direction)
+        before, here = here, project(here + alpha * (z - here) + (1 - alpha) * (here - before))
+        value, direction = rising(here)
+        if value > best[-1]:
+            top, top_direction = here, direction
+        values.append(value)
+        best.append(max(best[-1], value))
+        if k in marks:
+            since = marks[marks.index(k) - 1]
+            few = sum(values[i + 1] > values[i] for i in range(since, k)) <= 0.75 * (k - since)
+            halved = few or (not halved and best[-1] <= best_then)
+            best_then = best[-1]
+            if halved:
+                eta, halvings, here, direction = eta / 2, halvings + 1, top, top_direction
+    return best, halvings
+
+
+def test_a_prototype_climbs_as_the_published_algorithm_does() -> None:
+    """On a bent ridge that is far narrower than a first step, so that steps are halved again and again."""
+    target = GREY + 0.2 * torch.nn.functional.normalize(pattern(0).flatten(), dim=0).view(3, 16, 16)
+    steepness = 1 + 30 * pattern(1).abs()
+
+    def ridge(pictures: Tensor) -> Tensor:
+        return -(steepness * (pictures - target).square()).flatten(1).sum(dim=1)
+
+    start = torch.from_numpy(np.random.default_rng((0, 5, 2)).standard_normal((3, 16, 16), dtype=np.float32))
+    expected, halvings = apgd(ridge, start[None], 2.0, 100)
+    made = prototypes(ridge, [(5, 2)], 16, steps=100, radius=2.0)
+    assert halvings >= 4
+    torch.testing.assert_close(made.trajectory[0], torch.tensor(expected), rtol=1e-3, atol=1e-4)
 
 
 def test_a_prototype_depends_on_its_key_and_seed_and_not_on_its_neighbours() -> None:
