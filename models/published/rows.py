@@ -8,10 +8,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from models.agreement import decide
 from models.bank import Feature, Votes
 from models.components import ClassComponents, Components
 from models.importance import importance
-from models.published.salient_imagenet import Pair, decide
+from models.published.salient_imagenet import Pair
 from models.training.features import statistics
 
 

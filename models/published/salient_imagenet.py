@@ -14,13 +14,11 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal, cast, get_args
+from typing import cast
 
-from models.bank import Kind, Label, Votes
+from models.agreement import PLACES, Place, tally
+from models.bank import Votes
 from models.errors import LabelsError
-
-Place = Literal["main_object", "separate_object", "background"]
-"""Where an annotator saw the feature."""
 
 COLUMNS = (
     "WorkerId",
@@ -70,12 +68,7 @@ class Pair:
     @property
     def votes(self) -> Votes:
         """How many annotators gave each answer."""
-        places = Counter(answer.place for answer in self.answers)
-        return Votes(
-            main_object=places["main_object"],
-            background=places["background"],
-            separate_object=places["separate_object"],
-        )
+        return tally(answer.place for answer in self.answers)
 
 
 @dataclass(frozen=True)
@@ -84,24 +77,6 @@ class Release:
 
     pairs: tuple[Pair, ...]
     warnings: tuple[str, ...]
-
-
-def decide(votes: Votes, threshold: int = 3) -> tuple[Label, Kind]:
-    """The label rule of Salient ImageNet.
-
-    Spurious where background and separate object together have at least `threshold` votes; the kind is the one of
-    them that has as many on its own, else ambiguous. Confidence and reasons play no part.
-
-    Args:
-        threshold: 1 to 5; 3 is the published rule, 4 and 5 ask for more agreement before a feature is spurious.
-    """
-    if votes.background + votes.separate_object < threshold:
-        return "core", "main_object"
-    if votes.background >= threshold:
-        return "spurious", "background"
-    if votes.separate_object >= threshold:
-        return "spurious", "separate_object"
-    return "spurious", "ambiguous"
 
 
 def read_release(path: str | os.PathLike[str], classes: int = CLASSES, channels: int = CHANNELS) -> Release:
@@ -178,8 +153,8 @@ def _check_header(path: Path, header: Sequence[str]) -> None:
 def _pair(line: int, row: dict[str, str], classes: int, channels: int, warnings: list[str]) -> Pair:
     """The pair that one row is about, with that row's answer."""
     place = row["Answer.main"]
-    if place not in get_args(Place):
-        raise _wrong(line, "Answer.main", place, f"one of {', '.join(get_args(Place))}")
+    if place not in PLACES:
+        raise _wrong(line, "Answer.main", place, f"one of {', '.join(PLACES)}")
     for column in ("WorkerId", "Input.wordnet_id"):
         if not re.fullmatch(r"[A-Za-z0-9]{1,64}", row[column]):
             raise _wrong(line, column, row[column], "an id of letters and digits")
