@@ -23,7 +23,8 @@ from jobs.settings import Settings
 from jobs.store import Store
 from jobs.subjects import find_bank
 from models.backbone import Backbone
-from models.bank import Bank, Manifest, find_banks, write_bank
+from models.bank import Bank, Manifest, write_bank
+from models.bank_folders import find_banks
 from models.components import Components
 from models.errors import BankError
 from models.importance import Grouping

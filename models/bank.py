@@ -1,8 +1,9 @@
 """The feature bank: a backbone, its class names, and one labelled row per (class, feature).
 
-On disk a bank is a directory: `manifest.json` (everything but tensors and pictures), `backbone.safetensors`, and the
-exemplar pictures if their licence allows passing them on. The manifest lists the SHA-256 of every file and is itself
-hashed, so that one digest names the whole bank and the labels cannot be read with other weights.
+On disk a bank is a directory: `manifest.json` (everything but tensors and pictures), `backbone.safetensors`, the
+exemplar pictures if their licence allows passing them on, and `votes.json` where people labelled it. The manifest lists
+the SHA-256 of every file and is itself hashed, so that one digest names the whole bank and the labels cannot be read
+with other weights.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import os
 import re
 import shutil
 import tempfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -32,7 +33,6 @@ SCHEMA_VERSION = 1
 MANIFEST = "manifest.json"
 WEIGHTS = "backbone.safetensors"
 COMPONENTS = "components.safetensors"
-BUILT_IN = Path(__file__).parent / "banks"
 
 Label = Literal["core", "spurious"]
 Kind = Literal["main_object", "background", "separate_object", "ambiguous"]
@@ -131,6 +131,14 @@ class Manifest(BaseModel):
     features: tuple[Feature, ...] = Field(min_length=1)
     exemplars: tuple[Exemplar, ...] = ()
     card: dict[str, Any] = {}
+    version: int | None = Field(
+        None,
+        ge=1,
+        description="Of this name, from 1. Left out in banks that were never published; then it counts as 1.",
+    )
+    parent: str | None = Field(
+        None, pattern=r"^sha256:[0-9a-f]{64}$", description="Digest of the version before, where there is one."
+    )
     files: dict[str, str] = Field({}, description="SHA-256 of every other file of the bank, by relative path.")
 
     @model_validator(mode="after")
@@ -305,31 +313,47 @@ def write_bank(
     destination.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=destination.parent, prefix=".bank-") as workshop:
         draft = Path(workshop) / "bank"
-        draft.mkdir()
-        shutil.copyfile(weights, draft / WEIGHTS)
-        if components is not None:
-            components.save(draft / COMPONENTS)
-        for name, content in (pictures or {}).items():
-            (draft / name).parent.mkdir(parents=True, exist_ok=True)
-            (draft / name).write_bytes(content)
-        files = {str(f.relative_to(draft)): _sha256(f) for f in sorted(draft.rglob("*")) if f.is_file()}
-        complete = Manifest.model_validate(manifest.model_dump(mode="json") | {"files": files})
-        text = json.dumps({**complete.model_dump(mode="json"), "digest": complete.digest()}, indent=1)
-        (draft / MANIFEST).write_text(text + "\n")
-        Bank.load(draft)
+        assemble_bank(draft, manifest, {WEIGHTS: Path(weights), **(pictures or {})}, components)
         if destination.exists():
             destination.rename(Path(workshop) / "old")
         draft.rename(destination)
     return Bank.load(destination)
 
 
-def find_banks(*folders: str | os.PathLike[str]) -> dict[str, Path]:
-    """Banks by name: the built-in ones, then those in `folders`, later ones hiding earlier ones of the same name."""
-    found: dict[str, Path] = {}
-    for folder in (BUILT_IN, *map(Path, folders)):
-        manifests: Iterable[Path] = sorted(folder.glob(f"*/{MANIFEST}")) if folder.is_dir() else ()
-        found |= {file.parent.name: file.parent for file in manifests}
-    return found
+def assemble_bank(
+    folder: Path, manifest: Manifest, files: Mapping[str, bytes | Path], components: Components | None = None
+) -> Bank:
+    """Put the parts of a bank into a new folder and check that they fit each other.
+
+    Args:
+        folder: made here; whoever calls moves it to where it is found.
+        manifest: what the bank states; its own `files` are filled in here.
+        files: the bank's other files by relative path, or where to copy them from; the weights among them.
+        components: as in `write_bank`, where `files` does not have them.
+
+    Raises:
+        BankError: they do not fit.
+    """
+    folder.mkdir(parents=True)
+    for name, content in files.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        if isinstance(content, Path):
+            shutil.copyfile(content, folder / name)
+        else:
+            (folder / name).write_bytes(content)
+    if components is not None:
+        components.save(folder / COMPONENTS)
+    digests = {f.relative_to(folder).as_posix(): _sha256(f) for f in sorted(folder.rglob("*")) if f.is_file()}
+    complete = Manifest.model_validate(_stated(manifest) | {"files": digests})
+    text = json.dumps({**_stated(complete), "digest": complete.digest()}, indent=1)
+    (folder / MANIFEST).write_text(text + "\n")
+    return Bank.load(folder)
+
+
+def _stated(manifest: Manifest) -> dict[str, Any]:
+    """All fields as JSON has them; those of publishing only where they are known, or older digests would change."""
+    stated = manifest.model_dump(mode="json")
+    return {name: value for name, value in stated.items() if name not in ("version", "parent") or value is not None}
 
 
 def _read_manifest(path: Path) -> Manifest:
