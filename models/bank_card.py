@@ -19,13 +19,16 @@ class Provenance(BaseModel):
     annotators: int | None = Field(None, ge=0, description="People whose answers the labels were decided from.")
     answers: int | None = Field(None, ge=0, description="Their answers.")
     threshold: int | None = Field(None, ge=1, description="Answers against the main object that make a row spurious.")
+    of: int | None = Field(
+        None, ge=1, description="Answers the threshold was chosen for; rows with more or fewer need the same share."
+    )
     kappa: float | None = Field(None, description="Fleiss' kappa of the three kinds.")
     kappa_binary: float | None = Field(None, description="Fleiss' kappa of core or spurious.")
     draft: str | None = Field(None, description="Id of the discovery whose candidates were labelled.")
     dataset: str | None = Field(None, description="Id of the data set, which is a digest of its content.")
     encoder: str | None = Field(None, description="SHA-256 of the encoder's weights, `sha256:...`.")
     published: str | None = Field(None, description="When, UTC, ISO 8601.")
-    edit: Literal["rethreshold", "rename", "merge", "import"] | None = Field(
+    edit: Literal["rethreshold", "rename", "merge"] | None = Field(
         None, description="How it was made of other banks, where it was."
     )
     sources: tuple[str, ...] = Field((), description="Digests of the banks it was made of.")

@@ -15,12 +15,11 @@ from typing import Literal
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from models.agreement import fleiss_kappa
+from models.agreement import Place, core_or_not, fleiss_kappa, vote_table
 from models.bank import Bank, Feature, Votes
 from models.errors import BankError
 
 VOTES = "votes.json"
-PLACES = ("main_object", "background", "separate_object")
 
 Row = tuple[int, int]
 """Class index and feature index."""
@@ -34,7 +33,7 @@ class KeptAnswer(BaseModel):
     class_index: int = Field(ge=0)
     feature_index: int = Field(ge=0)
     annotator: str = Field(pattern=r"^[A-Za-z0-9_-]{1,64}$", description="Pseudonym, as `pseudonym` makes it.")
-    kind: Literal["main_object", "background", "separate_object"]
+    kind: Place
     confidence: float | None = Field(None, ge=1, le=5, description="1 (not at all) to 5 (completely).")
     reason: str = Field("", max_length=4000, description="In the annotator's words: foreign text wherever it is shown.")
     seconds: float | None = Field(None, ge=0, allow_inf_nan=False, description="Time spent on the panel.")
@@ -122,18 +121,13 @@ def pseudonym(annotator: str) -> str:
 
 
 def kappas(votes: Iterable[Votes]) -> tuple[float | None, float | None]:
-    """Fleiss' kappa of three kinds, and of core or spurious, over the rows that have the most usual number of answers.
+    """Fleiss' kappa of the three kinds, and of core or spurious.
 
     Returns:
-        None in place of a figure that is not defined: fewer than two answers a row, or all of them the same.
+        None in place of a figure that is not defined: no row has two answers, or all answers are the same.
     """
-    table = np.array([[getattr(one, place) for place in PLACES] for one in votes], dtype=np.int64).reshape(-1, 3)
-    answers = table.sum(axis=1)
-    table = table[answers >= 2]
-    if not len(table):
-        return None, None
-    table = table[table.sum(axis=1) == np.bincount(table.sum(axis=1)).argmax()]
-    main = table[:, 0]
-    found = [fleiss_kappa(table), fleiss_kappa(np.stack([main, table.sum(axis=1) - main], axis=1))]
-    three, two = (None if np.isnan(value) else round(value, 4) for value in found)
+    table = vote_table(votes)
+    three, two = (
+        None if np.isnan(value := fleiss_kappa(one)) else round(value, 4) for one in (table, core_or_not(table))
+    )
     return three, two
