@@ -13,6 +13,7 @@ from litserve import LitServer
 from litserve.loops.base import _SENTINEL_VALUE
 from starlette.middleware import Middleware
 
+from jobs.annotations import Annotations
 from jobs.catalogue import read_catalogue
 from jobs.errors import Invalid, JobsError
 from jobs.queue import JobQueue
@@ -30,6 +31,9 @@ from service.limits import BodyLimit, Connection, spool_large_parts
 from service.metrics import Observer, share_metrics
 from service.problems import Problem, install
 from service.routes import (
+    annotations as annotation_sessions,
+)
+from service.routes import (
     audits,
     banks,
     capabilities,
@@ -40,6 +44,7 @@ from service.routes import (
     health,
     jobs,
     keys,
+    label,
     masks,
     pages,
     trainings,
@@ -56,6 +61,8 @@ ROUTERS: tuple[APIRouter, ...] = (
     audits.router,
     discoveries.router,
     trainings.router,
+    annotation_sessions.router,
+    label.router,
     jobs.router,
     capabilities.router,
     keys.router,
@@ -74,7 +81,8 @@ Which parts of a picture does a classifier rely on that it should not?
 * **Now, for a picture**: `POST /v1/masks` gives the core and spurious features of a class as soft masks, and the exact
   share of the score that each contributes.
 * **Later, for a data set**: upload a classifier and a data set, submit an audit, follow its job, read its report.
-* **With no bank yet**: submit a discovery, and look at the draft it leaves: candidate features of every class.
+* **With no bank yet**: submit a discovery, and look at the draft it leaves: candidate features of every class. Let
+  people label it in an annotation, and publish the bank.
 
 Where keys are on, every path but `/livez` and `/readyz` needs one: `Authorization: Bearer cck_...` or `X-API-Key`.
 Errors are RFC 9457 problem details; their `type` is stable, see docs/api.md.
@@ -162,6 +170,7 @@ def build_server(settings: Settings, folder: Path) -> Server:
         raise Invalid(problem.detail, field="default_bank", remedy=problem.remedy) from problem
     state.catalogue = read_catalogue(settings)
     state.queue = JobQueue(settings)
+    state.annotations = Annotations(store, state.queue.ledger)
     state.idempotency = Idempotency(state.queue.ledger)
     state.redis = redis.Redis.from_url(
         settings.redis_url, socket_connect_timeout=REDIS_SECONDS, socket_timeout=REDIS_SECONDS, decode_responses=True
@@ -172,7 +181,7 @@ def build_server(settings: Settings, folder: Path) -> Server:
 
     app.user_middleware = [
         Middleware(Observer),
-        Middleware(Guard, keys=state.keys, needed=keys_needed(settings)),
+        Middleware(Guard, keys=state.keys, invitations=state.annotations.invitations, needed=keys_needed(settings)),
         Middleware(BodyLimit, settings=settings),
     ]
     install(app)

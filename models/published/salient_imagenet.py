@@ -14,7 +14,6 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import cast
 
 from models.agreement import PLACES, Place, tally
 from models.bank import Votes
@@ -163,7 +162,7 @@ def _pair(line: int, row: dict[str, str], classes: int, channels: int, warnings:
         class_index=_integer(line, row, "Input.class_index", 0, classes - 1),
         feature_index=_integer(line, row, "Input.feature_index", 0, channels - 1),
         rank=_integer(line, row, "Input.feature_rank", 1, RANKS),
-        answers=(Answer(row["WorkerId"], cast(Place, place), _confidence(line, row, warnings)),),
+        answers=(Answer(row["WorkerId"], place, _confidence(line, row, warnings)),),
     )
 
 
