@@ -33,6 +33,16 @@ const KINDS = {
     last: "saving the encoder",
     result: null, // what it makes is an encoder, listed among these
   },
+  export: {
+    title: (asked) => ["Masks", " of ", nameOf(asked.dataset)],
+    details: (asked) => `Bank ${asked.bank}, as ${asked.format}`,
+    last: "ranking the pictures",
+    result: {
+      label: "Manifest",
+      of: (asked) => nameOf(asked.dataset),
+      path: (id) => `/v1/exports/${id}/artefacts/manifest.json`,
+    },
+  },
 };
 
 const GROUPINGS = { predicted: "prediction", label: "label", both: "prediction and label" };
