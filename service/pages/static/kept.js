@@ -1,12 +1,17 @@
 // What one link keeps on this device: small values by name, so that a closed page, a reload or a lost network costs nothing.
 
 const ROOT = "cuecheck.label";
+const OWNER = "annotator";
 
 /** Values kept by the browser; where it keeps none, by the page, which then says so before it is closed. */
 export class Kept {
-  /** @param {string} link what tells one link's values from another's */
-  constructor(link) {
-    this.prefix = `${ROOT}.${link}.`;
+  /**
+   * @param {string} annotation that the link is to
+   * @param {string} invitation that it is of
+   */
+  constructor(annotation, invitation) {
+    this.annotation = `${ROOT}.${annotation}.`;
+    this.prefix = `${this.annotation}${invitation}.`;
     this.instead = new Map();
   }
 
@@ -56,6 +61,24 @@ export class Kept {
       // Only what the page itself keeps.
     }
     return [...names].filter((name) => name.startsWith(start));
+  }
+
+  /** Take over what an earlier link of the same person to the same annotation has left on this device. */
+  adopt(annotator) {
+    try {
+      this.set(OWNER, annotator);
+      for (const key of Object.keys(localStorage)) {
+        if (!key.startsWith(this.annotation) || key.startsWith(this.prefix)) continue;
+        const [earlier] = key.slice(this.annotation.length).split(".", 1);
+        const prefix = `${this.annotation}${earlier}.`;
+        if (localStorage.getItem(prefix + OWNER) !== this.text(OWNER) || key === prefix + OWNER) continue;
+        const name = key.slice(prefix.length);
+        if (this.text(name) === null) localStorage.setItem(this.prefix + name, localStorage.getItem(key));
+        localStorage.removeItem(key);
+      }
+    } catch {
+      // This browser keeps nothing.
+    }
   }
 
   /** Whether something would be lost if the page were closed now. */

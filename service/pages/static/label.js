@@ -18,42 +18,69 @@ import { enlarge } from "./zoom.js";
 
 const RETRY_SECONDS = 3;
 const LOOK_AGAIN_SECONDS = 15;
+const CONFLICT = 409; // closed by its owner, or between the rounds
 const REMEMBERED = 200; // panels that one can go back to without asking the service
-const TOKEN_START = "cci_".length;
 
 const token = takeToken();
 const link = new Link(token);
-const kept = new Kept(String(token).slice(TOKEN_START, TOKEN_START + 12));
+const [, annotation, invitation] = String(token).split("_");
+const kept = new Kept(annotation, invitation);
 const watch = new Stopwatch();
 const given = new Set(); // panels answered here
 const arrived = new Set(); // panels whose answer the service is known to have
 const outbox = new Outbox(link, kept, { changed: tell, acknowledged, rejected });
-const panels = new Panels(link, (panel) => given.has(panel) || outbox.of(panel)?.method === "PUT");
+const panels = new Panels(link, (panel) => given.has(panel) || outbox.of(pathOf(panel))?.method === "PUT");
 const labels = new LabelQuestions(new Reasons(kept), keepDraft);
 const validation = new ValidationQuestions(keepDraft);
 
 let session = null; // what the service says of this link
+let stage = null; // the round: labels or validation
 let questions = labels; // those of the panel that is shown
 let current = null; // the panel that is shown
 let turn = 0; // counts what was asked for: answers that come late are not shown
 let later = null; // timer of the next attempt
 
-const history = () => kept.get("history") ?? [];
+/** Where an answer to a panel is sent in this round. */
+const pathOf = (panel) => `/v1/label/${stage === "validation" ? "validations" : "answers"}/${encodeURIComponent(panel)}`;
+
+/** Panels answered on this device in this round, the latest last. */
+const history = () => kept.get(`history.${stage}`) ?? [];
+
+const draftName = () => `draft.${stage}`;
+
+const remember = (answered) => kept.set(`history.${stage}`, answered.slice(-REMEMBERED));
+
+/** Take in what the service says of this link; in another round nothing that was known of panels counts. */
+function learn(told) {
+  session = told;
+  if (told.stage === stage) return;
+  stage = told.stage;
+  document.body.dataset.stage = stage;
+  questions = stage === "validation" ? validation : labels;
+  for (const [name, shown] of [["label-questions", labels], ["validation-questions", validation], ["help-labels", labels], ["help-validation", validation]]) {
+    find(name).hidden = shown !== questions;
+  }
+  given.clear();
+  arrived.clear();
+  panels.forget();
+}
 
 function keepDraft() {
   if (current === null) return;
-  kept.set("draft", { panel: current.task.panel, values: questions.values });
+  kept.set(draftName(), { panel: current.task.panel, values: questions.values });
   if (questions.missing === null) find("missing").textContent = "";
 }
 
 /** How far one is, counting what waits to be sent, and whether all has arrived. */
 function tell() {
   if (session === null) return;
-  const changes = outbox.items.map(({ panel, method }) => (method === "PUT" ? 1 : 0) - (arrived.has(panel) ? 1 : 0));
-  const done = Math.max(0, Math.min(session.panels, session.done + changes.reduce((sum, one) => sum + one, 0)));
-  find("reach").max = Math.max(1, session.panels);
+  const ofRound = outbox.items.filter(({ panel, path }) => path === pathOf(panel));
+  const changes = ofRound.map(({ panel, method }) => (method === "PUT" ? 1 : 0) - (arrived.has(panel) ? 1 : 0));
+  const all = session.done + session.left;
+  const done = Math.max(0, Math.min(all, session.done + changes.reduce((sum, one) => sum + one, 0)));
+  find("reach").max = Math.max(1, all);
   find("reach").value = done;
-  find("reached").textContent = `${count(done)} of ${count(session.panels)} · ${count(session.panels - done)} left`;
+  find("reached").textContent = `${count(done)} of ${count(all)} · ${count(all - done)} left`;
   showSaved(outbox);
   if (outbox.refused && outbox.problem) sayRefused(outbox.problem, outbox.items.length);
 }
@@ -61,30 +88,37 @@ function tell() {
 function acknowledged({ panel, method }, answer) {
   if (method === "PUT") arrived.add(panel);
   else arrived.delete(panel);
-  if (answer) session = { ...session, done: answer.done, panels: answer.done + answer.left };
+  if (answer) session = { ...session, done: answer.done, left: answer.left };
 }
 
 function rejected({ panel }, problem) {
   given.delete(panel);
-  showProblem({ ...problem, title: `Your answer to panel ${panel} was not taken`, remedy: problem.remedy });
+  panels.forget();
+  turnTo(askAgain).then(() => showProblem({ ...problem, title: `Your answer to panel ${panel} was not taken` }));
+}
+
+/** What the service says now of this link, and the next panel. */
+async function askAgain() {
+  learn(await link.ask("/v1/label"));
+  tell();
+  return panels.after(null);
+}
+
+/** An answer that the service told of is one it has; one given here may still wait. */
+function noteArrived({ panel, mine }) {
+  if (mine && !given.has(panel)) arrived.add(panel);
 }
 
 /** Show a panel; `values` is an answer to begin with, where not the one that was given or begun; `note` is said first. */
 function show(panel, { values = null, note = "" } = {}) {
   current = panel;
   const { task } = panel;
-  const draft = kept.get("draft");
+  const draft = kept.get(draftName());
   const begun = draft?.panel === task.panel ? draft.values : null;
-  if (task.mine) arrived.add(task.panel);
-  questions = task.groups ? validation : labels;
-  document.body.dataset.stage = task.groups ? "validation" : "labels";
-  for (const [part, shown] of [["label", !task.groups], ["validation", task.groups]]) {
-    find(`${part}-questions`).hidden = !shown;
-    find(`help-${part === "label" ? "labels" : part}`).hidden = !shown;
-  }
+  noteArrived(task);
   find("missing").textContent = "";
   paintClass(panel);
-  questions.show(panel, values ?? begun ?? outbox.of(task.panel)?.body ?? task.mine ?? null, enlarge);
+  questions.show(panel, values ?? begun ?? outbox.of(pathOf(task.panel))?.body ?? task.mine ?? null, enlarge);
   find("previous").disabled = before() === null;
   find("undo").disabled = before() === null;
   find("work").removeAttribute("aria-busy");
@@ -107,14 +141,21 @@ async function turnTo(load, prepare = () => ({})) {
   try {
     const panel = await load();
     if (asked !== turn) return;
-    if (panel === null) finish();
-    else show(panel, prepare(panel));
     showProblem(null);
+    if (panel === null) finish();
+    else if (panel.task.stage !== stage) turnTo(askAgain);
+    else show(panel, prepare(panel));
   } catch (error) {
     if (asked !== turn) return;
     const problem = explain(error);
     if (isRefused(problem)) {
       refuse(problem);
+      return;
+    }
+    if (problem.status === CONFLICT) {
+      current = null;
+      say("There is nothing to answer at the moment", [problem.detail, "This page goes on by itself as soon as there is."]);
+      later = setTimeout(() => turnTo(askAgain), LOOK_AGAIN_SECONDS * 1000);
       return;
     }
     say("The next panel comes when the service answers", [
@@ -135,7 +176,7 @@ function refuse(problem) {
 function finish() {
   current = null;
   find("work").removeAttribute("aria-busy");
-  const words = session.stage === "validation" ? "You have looked at every row of this round." : "You have answered every panel that was yours.";
+  const words = stage === "validation" ? "You have looked at every row of this round." : "You have answered every panel that was yours.";
   const back = history().length > 0 ? [{ label: "Undo the last", press: undo, quiet: true }, { label: "Previous", press: goBack, quiet: true }] : [];
   say(`Thank you, ${session.annotator}`, [words, "You can close this page. If more is wanted of you, it shows up here."], back);
   find("news").textContent = "All done";
@@ -146,20 +187,22 @@ function finish() {
 async function lookAgain() {
   const asked = turn;
   try {
-    session = await link.ask("/v1/label");
-    tell();
-    const panel = await panels.after(null);
+    const panel = await askAgain();
     if (asked !== turn) return;
-    if (panel !== null) return show(panel);
+    if (panel !== null) {
+      show(panel);
+      return;
+    }
   } catch (error) {
-    if (isRefused(explain(error))) return refuse(explain(error));
+    if (isRefused(explain(error))) {
+      refuse(explain(error));
+      return;
+    }
   }
   if (asked === turn) later = setTimeout(lookAgain, LOOK_AGAIN_SECONDS * 1000);
 }
 
 const goOn = () => turnTo(() => panels.after(current?.task.panel ?? null));
-
-const pathOf = ({ task }) => `/v1/label/${task.groups ? "validations" : "answers"}/${encodeURIComponent(task.panel)}`;
 
 /** Keep the answer, begin to send it, and turn to the next panel. */
 function save() {
@@ -174,9 +217,9 @@ function save() {
   const body = { ...questions.body, seconds: watch.seconds };
   given.add(panel);
   current.task.mine = body;
-  kept.set("history", [...history().filter((one) => one !== panel), panel].slice(-REMEMBERED));
-  kept.remove("draft");
-  outbox.add({ panel, path: pathOf(current), method: "PUT", body });
+  remember([...history().filter((one) => one !== panel), panel]);
+  kept.remove(draftName());
+  outbox.add({ panel, path: pathOf(panel), method: "PUT", body });
   questions.saved(body);
   goOn();
 }
@@ -210,11 +253,11 @@ function undo() {
   turnTo(
     () => panels.named(panel),
     (found) => {
-      const values = outbox.of(panel)?.body ?? found.task.mine;
-      kept.set("history", history().filter((one) => one !== panel));
+      const values = outbox.of(pathOf(panel))?.body ?? found.task.mine;
+      remember(history().filter((one) => one !== panel));
+      noteArrived(found.task);
       given.delete(panel);
-      if (found.task.mine) arrived.add(panel);
-      outbox.add({ panel, path: pathOf(found), method: "DELETE" });
+      outbox.add({ panel, path: pathOf(panel), method: "DELETE" });
       found.task.mine = null;
       return { values, note: "Answer taken back. " };
     },
@@ -243,10 +286,13 @@ function press(event) {
 /** Ask what this link is for, until there is an answer. */
 async function begin() {
   try {
-    session = await link.ask("/v1/label");
+    learn(await link.ask("/v1/label"));
   } catch (error) {
     const problem = explain(error);
-    if (isRefused(problem)) return refuse(problem);
+    if (isRefused(problem)) {
+      refuse(problem);
+      return;
+    }
     const waiting = outbox.items.length;
     say("The service does not answer", [
       "This page tries again by itself.",
@@ -258,9 +304,10 @@ async function begin() {
   find("title").textContent = session.title;
   find("annotator").replaceChildren(element("b", {}, session.annotator), ` · link valid until ${moment(session.expires)}`);
   find("progress").hidden = false;
+  kept.adopt(session.annotator);
   tell();
   outbox.send();
-  const draft = kept.get("draft");
+  const draft = kept.get(draftName());
   turnTo(() => (draft === null ? panels.after(null) : resume(draft.panel)));
 }
 
@@ -270,7 +317,7 @@ async function resume(panel) {
     return await panels.named(panel);
   } catch (error) {
     if (explain(error).status !== 404) throw error;
-    kept.remove("draft");
+    kept.remove(draftName());
     return panels.after(null);
   }
 }

@@ -28,7 +28,7 @@ export class Outbox {
     addEventListener("storage", () => this.listeners.changed()); // another tab has sent or added something
   }
 
-  /** What waits, the oldest first: {panel, path, method, body, change, at}. */
+  /** What waits, the oldest first: {panel, path, method, body, at}. */
   get items() {
     return this.kept
       .names(START)
@@ -37,14 +37,14 @@ export class Outbox {
       .sort((one, other) => one.at - other.at);
   }
 
-  /** What waits for one panel, or null. */
-  of(panel) {
-    return this.kept.get(START + panel);
+  /** What waits to be sent to one address, or null. */
+  of(path) {
+    return this.kept.get(START + path);
   }
 
   /** Keep an answer, or that one is taken back, and begin to send it. */
   add(item) {
-    this.kept.set(START + item.panel, { ...item, at: Date.now() });
+    this.kept.set(START + item.path, { ...item, at: Date.now() });
     this.listeners.changed();
     if (this.problem === null) this.send(); // otherwise it goes with the others at the next attempt
   }
@@ -77,7 +77,7 @@ export class Outbox {
 
   /** One answer; throws where it has to wait. */
   async deliver(item) {
-    const name = START + item.panel;
+    const name = START + item.path;
     const text = this.kept.text(name);
     const { path, method, body } = item;
     try {

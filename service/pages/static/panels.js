@@ -36,6 +36,12 @@ export class Panels {
     return this.seen.get(id) ?? this.load(`panel=${encodeURIComponent(id)}`);
   }
 
+  /** Forget all panels: another round has begun. */
+  forget() {
+    this.ahead = [];
+    this.seen.clear();
+  }
+
   /** Show this one next. */
   putBack(panel) {
     this.ahead = [panel, ...this.ahead.filter(({ task }) => task.panel !== panel.task.panel)];
