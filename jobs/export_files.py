@@ -17,7 +17,8 @@ from jobs.shards import ShardPlan
 from jobs.store import Store
 
 FOLDER = "exports"
-SAMPLES, ROWS, MASKS = "samples", "rows", "masks"
+PARTS = SAMPLES, ROWS, MASKS = "samples", "rows", "masks"
+"""Folders of what the shards leave."""
 
 
 @dataclass(frozen=True)

@@ -104,7 +104,8 @@ class MaskDataset:
             cut: NDArray[np.uint8] = coco.decode(json.loads(content)["segmentation"])
             return cut.astype(np.float32)
         with Image.open(io.BytesIO(content), formats=["PNG"]) as image:
-            return np.asarray(image, dtype=np.float32) / 255
+            levels: NDArray[np.float32] = np.asarray(image, dtype=np.float32)
+        return levels / np.float32(255)
 
     def _picture(self, row: MaskRow, read: ReadMember, picture_of: ReadMember | None) -> NDArray[np.uint8] | None:
         if picture_of is not None:

@@ -26,6 +26,8 @@ from jobs.datasets import DatasetRecord
 from jobs.discovery_request import DiscoveryRequest
 from jobs.encoder_declaration import EncoderDeclaration
 from jobs.encoder_record import EncoderRecord
+from jobs.export_manifest import ExportManifest
+from jobs.export_request import ExportRequest
 from jobs.layouts import Layout
 from jobs.records import JobRecord
 from jobs.training_request import TrainingRequest
@@ -34,7 +36,7 @@ from models.draft import Draft, DraftSummary
 from service.client_errors import Broken, Busy, ClientError, Refused
 from service.drafts import ClassAnswer
 from service.problems import ProblemDetails
-from service.schemas import BankClass, BankDetails, BankFeatures, BankList, MasksAnswer, Page
+from service.schemas import Artefact, BankClass, BankDetails, BankFeatures, BankList, MasksAnswer, Page
 
 if TYPE_CHECKING:  # both come with torch, and whoever lists jobs need not wait for that
     from jobs.audit import AuditRequest
@@ -197,6 +199,39 @@ class Client:
     def submit_training(self, request: TrainingRequest, idempotency_key: str | None = None) -> JobRecord:
         """Queue a training, as `submit_audit`."""
         return self._submit("/v1/trainings", request, idempotency_key)
+
+    def submit_export(self, request: ExportRequest, idempotency_key: str | None = None) -> JobRecord:
+        """Queue an export of masks, as `submit_audit`."""
+        return self._submit("/v1/exports", request, idempotency_key)
+
+    def exports(self) -> Iterator[JobRecord]:
+        """All exports, the newest first."""
+        return map(JobRecord.model_validate, self._pages("/v1/exports"))
+
+    def export_manifest(self, export: str) -> ExportManifest:
+        """What a finished export has written, and where."""
+        path = f"/v1/exports/{export}/artefacts/manifest.json"
+        return ExportManifest.model_validate_json(self._send("GET", path).content)
+
+    def export_artefacts(self, export: str) -> Iterator[Artefact]:
+        """The files that an export left so far."""
+        return map(Artefact.model_validate, self._pages(f"/v1/exports/{export}/artefacts"))
+
+    def download_export(self, export: str, name: str, target: Path) -> None:
+        """Write one of its files to `target`, which is there whole or not at all."""
+        part = target.with_name(f".{target.name}.part")
+        path = f"/v1/exports/{export}/artefacts/{quote(name)}"
+        try:
+            with _translated(self._http.base_url), self._http.stream("GET", path) as answer:
+                if answer.is_error:
+                    answer.read()
+                    raise _error(answer)
+                with part.open("wb") as file:
+                    for chunk in answer.iter_bytes():
+                        file.write(chunk)
+            part.replace(target)
+        finally:
+            part.unlink(missing_ok=True)
 
     def trainings(self) -> Iterator[JobRecord]:
         """All trainings, the newest first."""

@@ -19,6 +19,15 @@ Size = Literal["input", "original"]
 Item = TypeVar("Item")
 
 
+class Artefact(BaseModel):
+    """A file that a job left."""
+
+    name: str = Field(examples=["report.json"])
+    bytes: int
+    media_type: str = Field(examples=["application/json"])
+    href: str = Field(description="Where it is downloaded.", examples=["/v1/audits/3f2a.../artefacts/report.json"])
+
+
 class Page(BaseModel, Generic[Item]):
     """Part of a list."""
 

@@ -9,10 +9,12 @@ import typer
 from service.commands import published
 from service.commands.connection import connect
 from service.commands.discover import discover
+from service.commands.export_masks import export_masks
 from service.console import lines, out, table
 
 app = typer.Typer(help="Feature banks: list, show, discover, import.", no_args_is_help=True)
 app.command()(discover)
+app.command()(export_masks)
 published.register(app)
 
 

@@ -9,6 +9,8 @@ from pydantic import BaseModel, Field
 
 from jobs.archives import WALKERS
 from jobs.discovery_request import DiscoveryRequest
+from jobs.export_request import FORMATS as MASK_FORMATS
+from jobs.export_request import VALIDITIES, ExportRequest
 from jobs.pictures import FORMATS
 from models import architectures, classifiers
 from models.corruptions import CORRUPTIONS
@@ -53,6 +55,14 @@ class DiscoveryCapabilities(BaseModel):
     defaults: dict[str, Any] = Field(description="Of the parameters that may be left out.")
 
 
+class ExportCapabilities(BaseModel):
+    """What exports of masks take and write."""
+
+    formats: dict[str, str] = Field(description="How masks are written.")
+    validities: dict[str, str] = Field(description="On which pictures a feature gets a mask.")
+    defaults: dict[str, Any] = Field(description="Of the parameters that may be left out.")
+
+
 class EncoderCapabilities(BaseModel):
     """What encoders may be."""
 
@@ -71,6 +81,7 @@ class Capabilities(BaseModel):
     audits: AuditCapabilities
     encoders: EncoderCapabilities
     discoveries: DiscoveryCapabilities
+    exports: ExportCapabilities
     problem_types: dict[str, str] = Field(description="Every `type` an error may have, with its title.")
 
 
@@ -111,6 +122,13 @@ def capabilities(request: Request) -> Capabilities:
             groupings=GROUPINGS,
             defaults={
                 name: field.default for name, field in DiscoveryRequest.model_fields.items() if not field.is_required()
+            },
+        ),
+        exports=ExportCapabilities(
+            formats={name: summary for name, summary in MASK_FORMATS.items()},
+            validities=VALIDITIES,
+            defaults={
+                name: field.default for name, field in ExportRequest.model_fields.items() if not field.is_required()
             },
         ),
         encoders=EncoderCapabilities(
