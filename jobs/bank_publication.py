@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import shutil
 import tempfile
 import time
@@ -12,14 +13,18 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from jobs.errors import Conflict, Invalid, StoreFull, Unavailable
 from jobs.settings import Settings
-from models.bank import Bank, Manifest, assemble_bank
+from models.bank import VERSIONS, Bank, Manifest
 from models.bank_card import Provenance, with_provenance
-from models.bank_folders import VERSIONS, bank_versions, stated
+from models.bank_folders import bank_versions, stated
 from models.bank_votes import VOTES, BankVotes, kappas, require_own
-from models.components import Components
+from models.bank_writing import assemble_bank
+
+if TYPE_CHECKING:
+    from models.components import Components
 
 WORKSHOP = ".bank-"
 STALE_SECONDS = 24 * 3600
@@ -34,6 +39,7 @@ def publish_bank(
     votes: BankVotes | None = None,
     components: Components | None = None,
     parent: str | None = None,
+    new: bool = False,
 ) -> Bank:
     """Publish a bank as the next version of its name, whole or not at all.
 
@@ -46,15 +52,18 @@ def publish_bank(
         votes: The answers, as many of each row and kind as its `votes` say; None where they are not known one by one.
         components: Directions of the rows that are neural principal components.
         parent: Digest that the present version must have, where the caller built on one; None takes any, or none.
+        new: Whether to refuse a name that is taken, rather than publish its next version.
 
     Returns:
         The bank, opened from where it lies from now on.
 
     Raises:
         BankError: The parts do not fit each other.
-        Conflict: Somebody else published the name meanwhile, or the present version is not `parent`.
+        Invalid: No bank can have this name.
+        Conflict: Somebody else published the name meanwhile, it is taken, or the present version is not `parent`.
         Unavailable: The banks folder cannot be written; nothing was published.
     """
+    require_name(manifest.name)
     if votes is not None:
         require_own(votes, manifest.features)
         files = {**files, VOTES: votes.as_bytes()}
@@ -69,6 +78,8 @@ def publish_bank(
         }
     )
     place = next_place(settings, manifest.name)
+    if new and place.parent is not None:
+        raise Conflict(f"There is a bank {manifest.name!r} already.", field="name", remedy="Choose another name.")
     if parent is not None and place.parent != parent:
         raise Conflict(
             f"The bank {manifest.name!r} is {place.parent or 'not there'} now, no longer {parent}.",
@@ -80,6 +91,14 @@ def publish_bank(
     with workshop(settings) as folder:
         assemble_bank(folder / "bank", manifest.model_copy(update=stated_anew), files, components)
         return put_bank(folder / "bank", place)
+
+
+def require_name(name: str) -> None:
+    """Refuse what cannot be the name of a bank. Raises `Invalid`."""
+    if not re.fullmatch(r"[a-z0-9][a-z0-9_-]{0,63}", name):
+        raise Invalid(
+            f"{name[:80]!r} is no name of a bank.", field="name", remedy="Use small letters, digits, - and _."
+        )
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from jobs.bank_publication import require_name
 from jobs.catalogue import read_catalogue
 from jobs.class_map import match_name
 from jobs.datasets import get_dataset, get_pictures, read_rows
@@ -23,8 +24,9 @@ from jobs.settings import Settings
 from jobs.store import Store
 from jobs.subjects import find_bank
 from models.backbone import Backbone
-from models.bank import Bank, Manifest, write_bank
+from models.bank import Bank, Manifest
 from models.bank_folders import find_banks
+from models.bank_writing import write_bank
 from models.components import Components
 from models.errors import BankError
 from models.importance import Grouping
@@ -76,12 +78,7 @@ class LabelImport:
             Conflict: one has it already.
             NotFound: there is no such encoder or data set.
         """
-        if not re.fullmatch(r"[a-z0-9][a-z0-9_-]{0,63}", wanted.name):
-            raise Invalid(
-                f"{wanted.name[:80]!r} is no name of a bank.",
-                field="name",
-                remedy="Use small letters, digits, - and _.",
-            )
+        require_name(wanted.name)
         if wanted.name in find_banks(settings.banks_dir):
             raise Conflict(f"There is a bank {wanted.name!r} already.", field="name", remedy="Choose another name.")
         self.store = store

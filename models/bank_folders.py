@@ -16,10 +16,9 @@ from collections.abc import Iterator
 from functools import lru_cache
 from pathlib import Path
 
-from models.bank import MANIFEST
+from models.bank import MANIFEST, VERSIONS
 
 BUILT_IN = Path(__file__).parent / "banks"
-VERSIONS = ".versions"
 _VERSIONED = re.compile(r"(?P<name>[^@]+)@(?P<version>[1-9][0-9]{0,8})")
 
 

@@ -17,7 +17,8 @@ from torch.nn import functional
 
 from models.agreement import decide
 from models.backbone import Backbone
-from models.bank import BackboneEntry, Bank, Exemplar, Feature, Manifest, Votes, write_bank
+from models.bank import BackboneEntry, Bank, Exemplar, Feature, Manifest, Votes
+from models.bank_writing import write_bank
 from models.importance import top_features
 from models.masks import nams
 from models.preprocessing import Preprocessing

@@ -14,7 +14,8 @@ from PIL import Image
 
 from models.agreement import decide
 from models.backbone import Backbone
-from models.bank import BackboneEntry, Bank, Exemplar, Feature, Manifest, write_bank
+from models.bank import BackboneEntry, Bank, Exemplar, Feature, Manifest
+from models.bank_writing import write_bank
 from models.importance import top_features
 from models.planted.painter import SIZE
 from models.planted.rendering import Picture, render

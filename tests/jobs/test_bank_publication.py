@@ -14,10 +14,11 @@ from jobs.bank_publication import publish_bank
 from jobs.errors import Conflict, Invalid, Unavailable
 from jobs.settings import Settings
 from jobs.subjects import find_bank
-from models.bank import WEIGHTS, Bank, write_bank
+from models.bank import WEIGHTS, Bank
 from models.bank_card import Provenance, read_provenance
 from models.bank_folders import find_banks
 from models.bank_votes import VOTES, BankVotes, KeptAnswer, read_votes
+from models.bank_writing import write_bank
 from models.errors import BankError
 from tests.models.conftest import labelled, manifest, weights
 

@@ -11,11 +11,12 @@ from pydantic import ValidationError
 from safetensors.numpy import load_file, save_file
 
 from models.agreement import Place
-from models.bank import WEIGHTS, Bank, Exemplar, Feature, Manifest, Statistics, assemble_bank
+from models.bank import WEIGHTS, Bank, Exemplar, Feature, Manifest, Statistics
 from models.bank_card import Provenance, with_provenance
 from models.bank_diff import diff
 from models.bank_edit import Edited, Kept, merge, rename, rethreshold, to_label
 from models.bank_votes import VOTES, BankVotes, KeptAnswer, kappas, pseudonym, read_votes
+from models.bank_writing import assemble_bank
 from models.errors import BankError
 from tests.models.conftest import CLASSES, labelled, manifest
 
