@@ -19,7 +19,6 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 from models.agreement import Place
-from models.bank import Statistics
 
 ROOT = "annotations"
 ID = re.compile(r"[0-9a-f]{12}")
@@ -201,7 +200,6 @@ class Row(BaseModel):
     group: int = Field(ge=1, description="Pictures of the class's group.")
     top: int = Field(ge=1, description="Of them, the fifth that the groups were taken from.")
     lowest: float = Field(description="Activation of the last picture of that fifth.")
-    statistics: Statistics
 
 
 class Rows(BaseModel):
@@ -215,7 +213,7 @@ class Rows(BaseModel):
 
 def annotator_id(name: str) -> str:
     """An annotator's id, 12 hexadecimal digits: the same name is the same person."""
-    return hashlib.sha256(name.encode()).hexdigest()[:12]
+    return hashlib.sha256(name.strip().casefold().encode()).hexdigest()[:12]
 
 
 def folder(annotation: str) -> str:

@@ -37,13 +37,19 @@ def owed(index: AnnotationIndex, annotator: str, after: str | None = None) -> It
         after: a panel that they have just seen: those that follow it come first.
     """
     order = list(index.panels)
-    first = index.place[after] + 1 if after is not None and after in index.place else start(_number(index, annotator), len(order))
+    first = (
+        index.place[after] + 1
+        if after is not None and after in index.place
+        else start(_number(index, annotator), len(order))
+    )
     validation = index.record.stage == "validation"
     mine: Mapping[str, object] = (index.validated if validation else index.mine).get(annotator, {})
     given: Mapping[str, Mapping[str, object]] = index.validations if validation else index.answers
     nothing: Mapping[str, object] = {}
     for step in range(len(order)):
         panel = order[(first + step) % len(order)]
+        if validation and panel not in (index.rows or ()):
+            continue
         wanted = index.record.validators if validation else index.record.wanted(panel)
         if panel not in mine and len(given.get(panel, nothing)) < wanted:
             yield panel

@@ -19,6 +19,7 @@ from jobs.annotation import (
     Panel,
     PanelClass,
     Panels,
+    Row,
     ValidationAnswer,
     annotator_id,
     folder,
@@ -61,6 +62,7 @@ class AnnotationIndex:
         answers: by panel, then by annotator.
         mine: the same by annotator, then by panel.
         validations, validated: both of the second round.
+        rows: of the second round by panel, as soon as its pictures are drawn.
         lock: held while it is read or changed.
     """
 
@@ -73,6 +75,7 @@ class AnnotationIndex:
     mine: dict[str, dict[str, Answer]] = field(default_factory=dict)
     validations: dict[str, dict[str, ValidationAnswer]] = field(default_factory=dict)
     validated: dict[str, dict[str, ValidationAnswer]] = field(default_factory=dict)
+    rows: Mapping[str, Row] | None = None
     lock: RLock = field(default_factory=RLock)
     _typed: set[tuple[str, str]] = field(default_factory=set)
     _token: str | None = None

@@ -16,6 +16,7 @@ from jobs.annotation_index import TAKEN_BACK, AnnotationIndex, read_record
 from jobs.annotation_invitations import Invitations
 from jobs.annotation_log import AnnotationLog, Change, What
 from jobs.annotation_panels import make_panels, read_draft
+from jobs.annotation_validation import read_rows
 from jobs.errors import Conflict, Invalid, NotFound
 from jobs.ledger import Ledger
 from jobs.store import Store
@@ -101,6 +102,9 @@ class Annotations:
         index = self._index(annotation)
         index.follow(self.store, self._log(annotation))
         with index.lock:
+            if index.record.stage == "validation" and index.rows is None:
+                drawn = read_rows(self.store, annotation)
+                index.rows = drawn and {row.panel: row for row in drawn.rows}
             yield index
 
     def change(

@@ -146,11 +146,16 @@ def consensus(answers: Iterable[Mapping[str, Place]]) -> dict[str, Consensus]:
     compared: Counter[str] = Counter()
     for given in answers:
         everybody = Counter(given.values())
+        others = {place: _majority(everybody - Counter([place])) for place in everybody}
         for annotator, place in given.items():
-            others = (everybody - Counter([place])).most_common(2)
-            if others and (len(others) == 1 or others[0][1] > others[1][1]):
-                compared[annotator] += 1
-                agreed[annotator] += others[0][0] == place
-            else:
-                compared[annotator] += 0
+            compared[annotator] += others[place] is not None
+            agreed[annotator] += others[place] == place
     return {annotator: Consensus(agreed[annotator], number) for annotator, number in compared.items()}
+
+
+def _majority(counts: Counter[Place]) -> Place | None:
+    """What was answered more often than anything else; None where two were as often, or there is nothing."""
+    most = counts.most_common(2)
+    if not most or (len(most) == 2 and most[0][1] == most[1][1]):
+        return None
+    return most[0][0]

@@ -31,9 +31,7 @@ from service.limits import BodyLimit, Connection, spool_large_parts
 from service.metrics import Observer, share_metrics
 from service.problems import Problem, install
 from service.routes import (
-    annotations as annotation_sessions,
-)
-from service.routes import (
+    annotation_results,
     audits,
     banks,
     capabilities,
@@ -41,6 +39,7 @@ from service.routes import (
     datasets,
     discoveries,
     encoders,
+    exports,
     health,
     jobs,
     keys,
@@ -48,6 +47,9 @@ from service.routes import (
     masks,
     pages,
     trainings,
+)
+from service.routes import (
+    annotations as annotation_sessions,
 )
 from service.submission import Submission
 from service.tickets import Tickets
@@ -61,7 +63,9 @@ ROUTERS: tuple[APIRouter, ...] = (
     audits.router,
     discoveries.router,
     trainings.router,
+    exports.router,
     annotation_sessions.router,
+    annotation_results.router,
     label.router,
     jobs.router,
     capabilities.router,
@@ -83,6 +87,7 @@ Which parts of a picture does a classifier rely on that it should not?
 * **Later, for a data set**: upload a classifier and a data set, submit an audit, follow its job, read its report.
 * **With no bank yet**: submit a discovery, and look at the draft it leaves: candidate features of every class. Let
   people label it in an annotation, and publish the bank.
+* **With a bank**: submit an export, and get the masks of a whole data set as files.
 
 Where keys are on, every path but `/livez` and `/readyz` needs one: `Authorization: Bearer cck_...` or `X-API-Key`.
 Errors are RFC 9457 problem details; their `type` is stable, see docs/api.md.

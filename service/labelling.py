@@ -20,11 +20,11 @@ from jobs.annotation import (
 )
 from jobs.annotation_assignment import before, left
 from jobs.annotation_index import AnnotationIndex
+from jobs.annotation_validation import GROUPS
 from models.agreement import Place
 
 PICTURES = "/v1/label/pictures"
 ROWS = ("picture", "heat map", "attack")
-GROUPS = ("highest", "middle", "lowest")
 
 QUESTIONS: dict[Stage, dict[str, str]] = {
     "labels": {
@@ -136,8 +136,8 @@ class Progress(BaseModel):
     left: int
 
 
-def session(index: AnnotationIndex, invitation: Invitation, rows: int) -> LabelSession:
-    """What an annotator sees first; `rows` is the number of panels of the round."""
+def session(index: AnnotationIndex, invitation: Invitation) -> LabelSession:
+    """What an annotator sees first."""
     record = index.record
     progress = progress_of(index, invitation)
     return LabelSession(
@@ -145,7 +145,7 @@ def session(index: AnnotationIndex, invitation: Invitation, rows: int) -> LabelS
         annotator=invitation.annotator,
         stage=record.stage,
         state=record.state,
-        panels=rows,
+        panels=len(index.panels if record.stage == "labels" else index.rows or ()),
         done=progress.done,
         left=progress.left,
         expires=invitation.expires,

@@ -11,7 +11,7 @@ from fastapi.responses import StreamingResponse
 
 from jobs.annotation import Answer, ValidationAnswer, draft_folder, folder
 from jobs.annotation_assignment import owed
-from jobs.annotation_validation import find_row
+from jobs.annotation_validation import require_drawn, require_row
 from jobs.annotations import Annotations, require_open
 from jobs.errors import NotFound
 from service.downloads import JPEG, kept, send
@@ -53,8 +53,7 @@ def show(request: Request, invitation: Invited) -> LabelSession:
     """What the invitation is to, what is asked, and how far its annotator is."""
     annotations: Annotations = request.app.state.annotations
     with annotations.reading(invitation.annotation) as index:
-        rows = len(index.panels)
-        return session(index, invitation, rows)
+        return session(index, invitation)
 
 
 @router.get(
@@ -77,14 +76,15 @@ def get_next(
     annotations: Annotations = request.app.state.annotations
     with annotations.reading(invitation.annotation) as index:
         require_open(index.record, index.record.stage)
-        if panel is None:
-            panel = next(owed(index, invitation.annotator_id, after), None)
+        second = index.record.stage == "validation"
+        if panel is None and second:
+            require_drawn(index)
+        panel = panel or next(owed(index, invitation.annotator_id, after), None)
         if panel is None:
             return Response(status_code=204)
         if panel not in index.panels:
             raise NotFound(f"The annotation has no panel {panel!r}.", field="panel")
-        second = index.record.stage == "validation"
-        row = find_row(annotations.store, index.record, panel) if second else None
+        row = require_row(index, panel) if second else None
         return described(index, invitation, index.panels[panel], row)
 
 
@@ -134,9 +134,7 @@ def validate(
     annotations: Annotations = request.app.state.annotations
     with annotations.reading(invitation.annotation) as index:
         require_open(index.record, "validation")
-        if panel not in index.panels:
-            raise NotFound(f"The annotation has no panel {panel[:80]!r}.", field="panel")
-        row = find_row(annotations.store, index.record, panel)
+        row = require_row(index, panel)
     most = 3 * row.pictures
     if any(not 0 <= number < most for number in given.different):
         raise Problem("invalid", f"Pictures are counted from 0 to {most - 1}.", field="different")
