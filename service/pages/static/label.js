@@ -138,31 +138,36 @@ async function turnTo(load, prepare = () => ({})) {
   const asked = ++turn;
   clearTimeout(later);
   find("work").setAttribute("aria-busy", "true");
+  let panel;
   try {
-    const panel = await load();
-    if (asked !== turn) return;
-    showProblem(null);
-    if (panel === null) finish();
-    else if (panel.task.stage !== stage) turnTo(askAgain);
-    else show(panel, prepare(panel));
+    panel = await load();
   } catch (error) {
-    if (asked !== turn) return;
-    const problem = explain(error);
-    if (isRefused(problem)) {
-      refuse(problem);
-      return;
-    }
-    if (problem.status === CONFLICT) {
-      current = null;
-      say("There is nothing to answer at the moment", [problem.detail, "This page goes on by itself as soon as there is."]);
-      later = setTimeout(() => turnTo(askAgain), LOOK_AGAIN_SECONDS * 1000);
-      return;
-    }
-    say("The next panel comes when the service answers", [
-      "It does not answer at the moment, or not as it should; this page tries again by itself.",
-      outbox.items.length > 0 ? "Your answers are kept on this device until they have arrived." : "All your answers have arrived.",
-    ], [{ label: "Try again", press: () => turnTo(load, prepare) }]);
-    later = setTimeout(() => turnTo(load, prepare), RETRY_SECONDS * 1000);
+    if (asked === turn) holdOn(explain(error), () => turnTo(load, prepare));
+    return;
+  }
+  if (asked !== turn) return;
+  showProblem(null);
+  if (panel === null) finish();
+  else if (panel.task.stage !== stage) turnTo(askAgain);
+  else show(panel, prepare(panel));
+}
+
+/** No panel can be shown now: say why, and try again. */
+function holdOn(problem, again) {
+  if (isRefused(problem)) {
+    refuse(problem);
+  } else if (problem.status === CONFLICT) {
+    current = null;
+    say("There is nothing to answer at the moment", [problem.detail, "This page goes on by itself as soon as there is."]);
+    later = setTimeout(() => turnTo(askAgain), LOOK_AGAIN_SECONDS * 1000);
+  } else {
+    const waiting = outbox.items.length > 0 ? "Your answers are kept on this device until they have arrived." : "All your answers have arrived.";
+    say(
+      "The next panel comes when the service answers",
+      ["It does not answer at the moment, or not as it should; this page tries again by itself.", waiting],
+      [{ label: "Try again", press: again }],
+    );
+    later = setTimeout(again, RETRY_SECONDS * 1000);
   }
 }
 
