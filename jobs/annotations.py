@@ -104,7 +104,7 @@ class Annotations:
         with index.lock:
             if index.record.stage == "validation" and index.rows is None:
                 drawn = read_rows(self.store, annotation)
-                index.rows = drawn and {row.panel: row for row in drawn.rows}
+                index.rows = {row.panel: row for row in drawn.rows} if drawn else None
             yield index
 
     def change(

@@ -12,8 +12,8 @@ from models.agreement import decide
 from models.bank import Feature, Votes
 from models.components import ClassComponents, Components
 from models.importance import importance
-from models.published.salient_imagenet import Pair
 from models.training.features import statistics
+from models.vote_rows import Pair
 
 
 def channel_rows(

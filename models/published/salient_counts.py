@@ -11,7 +11,8 @@ import numpy as np
 
 from models.agreement import PLACES, Place, core_or_not, decide, fleiss_kappa, vote_table
 from models.bank import Kind
-from models.published.salient_imagenet import ANSWERS_PER_PAIR, RANKS, Pair
+from models.published.salient_imagenet import ANSWERS_PER_PAIR, RANKS
+from models.vote_rows import Pair
 
 BUSIEST = 10
 """Annotators whose share of all answers is given."""

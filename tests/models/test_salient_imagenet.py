@@ -13,7 +13,8 @@ from models.bank import Votes
 from models.errors import LabelsError
 from models.published import salient_imagenet
 from models.published.salient_counts import Counts, count
-from models.published.salient_imagenet import COLUMNS, Release, read_release
+from models.published.salient_imagenet import Release, read_release
+from models.vote_rows import COLUMNS
 from tests.models import salient_csv
 from tests.models.salient_csv import Row, pair_rows
 
