@@ -100,7 +100,7 @@ class Annotations:
     def reading(self, annotation: str) -> Iterator[AnnotationIndex]:
         """An annotation as of now, which does not change within the block."""
         index = self._index(annotation)
-        index.follow(self.store, self._log(annotation))
+        index.follow(self.store, self.log(annotation))
         with index.lock:
             if index.record.stage == "validation" and index.rows is None:
                 drawn = read_rows(self.store, annotation)
@@ -121,7 +121,7 @@ class Annotations:
         Raises:
             Conflict: somebody else does so at this moment. Invalid: the fields do not go together.
         """
-        log = self._log(annotation)
+        log = self.log(annotation)
         with log.alone("record"):
             before = read_record(self.store, self._named(annotation))
             fields = update(before)
@@ -178,7 +178,7 @@ class Annotations:
 
     def _give(self, invitation: Invitation, panel: str, what: What, given: BaseModel | None) -> AnnotationRecord:
         annotation, person = invitation.annotation, invitation.annotator_id
-        log = self._log(annotation)
+        log = self.log(annotation)
         name = f"{folder(annotation)}/{what}s/{person}/{panel}.json"
         # Of one person's two tabs one writes after the other: what the store has last is what all are told last.
         with log.alone(f"answer:{person}"):
@@ -209,11 +209,15 @@ class Annotations:
 
     def add_import(self, annotation: str, digest: str, content: bytes) -> None:
         """Take in answers that came as one file, which were checked; the same ones again are the same file."""
-        with self._log(annotation).alone("import"):
+        with self.log(annotation).alone("import"):
             with self.reading(annotation) as index:
                 require_open(index.record, "labels")
             self.store.write_bytes(f"{folder(annotation)}/imports/{digest}.json", content)
             self._tell(annotation, [Change("import", digest)])
+
+    def log(self, annotation: str) -> AnnotationLog:
+        """What says all processes what changed."""
+        return AnnotationLog(self._ledger, self._named(annotation))
 
     # --- Inside
 
@@ -237,7 +241,7 @@ class Annotations:
         Args:
             again: called where the log was made anew meanwhile, and so has the change or must not have it.
         """
-        log, index = self._log(annotation), self._index(annotation)
+        log, index = self.log(annotation), self._index(annotation)
         token = index.follow(self.store, log)
         while True:
             if again is not None:
@@ -245,9 +249,6 @@ class Annotations:
             if log.push(token, changes):
                 return
             token = index.follow(self.store, log)
-
-    def _log(self, annotation: str) -> AnnotationLog:
-        return AnnotationLog(self._ledger, self._named(annotation))
 
     def _named(self, annotation: str) -> str:
         if ID.fullmatch(annotation) is None:

@@ -50,7 +50,7 @@ def plan(queue: JobQueue, job: str, inputs: JobInputs) -> Work:
         samples = get_dataset(store, request.dataset).pictures
         fresh = plan_shards(job, samples, request.max_pictures, queue.settings.shard_pictures, request.seed)
         store.write_bytes(name, fresh.model_dump_json(indent=1).encode())
-    shards = _plan(store, job)
+    shards = read_plan(store, job)
     if store.exists(f"discoveries/{job}/selection.json"):
         return _whole_work(store, job, shards, request)
     return Work(_first_pass(shards), _looked_at(store, job, shards))
@@ -58,7 +58,7 @@ def plan(queue: JobQueue, job: str, inputs: JobInputs) -> Work:
 
 def run_shard(queue: JobQueue, job: str, shard: int, inputs: JobInputs) -> int:
     """Do one shard of either pass, unless its files are there."""
-    shards, request = _plan(queue.store, job), _request(inputs)
+    shards, request = read_plan(queue.store, job), _request(inputs)
     if shard < shards.shards:
         if shard not in _looked_at(queue.store, job, shards):
             _look(queue, job, shard, shards, request)
@@ -71,7 +71,7 @@ def run_shard(queue: JobQueue, job: str, shard: int, inputs: JobInputs) -> int:
     missing = [chosen for chosen in classes if not queue.store.exists(_class_file(job, chosen.index))]
     if missing:
         with open_subjects(queue.store, queue.settings, request) as subjects:
-            samples = _samples(queue.store, shards, [chosen.index for chosen in missing], subjects, request.seed)
+            samples = class_samples(queue.store, shards, [chosen.index for chosen in missing], subjects, request.seed)
             for chosen in missing:
                 found = describe_class(
                     chosen, selection, samples[chosen.index], subjects, request, queue.settings.max_pixels
@@ -89,7 +89,7 @@ def run_shard(queue: JobQueue, job: str, shard: int, inputs: JobInputs) -> int:
 def reduce(queue: JobQueue, job: str, inputs: JobInputs) -> Work | None:
     """After the first pass choose the candidates; after the second write the draft."""
     store, request = queue.store, _request(inputs)
-    shards = _plan(store, job)
+    shards = read_plan(store, job)
     name = f"discoveries/{job}/selection.json"
     if not store.exists(name):
         statistics = ClassStatistics()
@@ -141,7 +141,7 @@ def _look(queue: JobQueue, job: str, shard: int, shards: ShardPlan, request: Dis
     store.write_bytes(_statistics(shards, shard), statistics.to_bytes())
 
 
-def _samples(
+def class_samples(
     store: Store, shards: ShardPlan, classes: Sequence[int], subjects: Subjects, seed: int
 ) -> dict[int, PhiSample]:
     """The kept pictures of some classes, out of all shards."""
@@ -234,7 +234,8 @@ def _looked_at(store: Store, job: str, shards: ShardPlan) -> frozenset[int]:
     return frozenset(shard for shard in range(shards.shards) if _statistics(shards, shard) in there)
 
 
-def _plan(store: Store, job: str) -> ShardPlan:
+def read_plan(store: Store, job: str) -> ShardPlan:
+    """How a discovery was cut into shards."""
     return ShardPlan.model_validate_json(store.read_bytes(f"discoveries/{job}/plan.json"))
 
 

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,13 +14,12 @@ from jobs.bank_publication import require_name
 from jobs.catalogue import read_catalogue
 from jobs.class_map import match_name
 from jobs.datasets import get_dataset, get_pictures, read_rows
-from jobs.encoders import OF_BANK, WEIGHTS, encoder_spec, get_encoder, load_encoder
+from jobs.encoders import OF_BANK, encoder_spec, get_encoder, load_encoder, weights_of
 from jobs.errors import Conflict, Invalid
 from jobs.look import look
 from jobs.phi_sample import PhiSample
 from jobs.settings import Settings
 from jobs.store import Store
-from jobs.subjects import find_bank
 from models.backbone import Backbone
 from models.bank import Bank, Manifest
 from models.bank_folders import find_banks
@@ -184,18 +181,9 @@ class LabelImport:
 
     def write(self, manifest: Manifest, components: Components | None = None) -> Bank:
         """Write the bank into the folder of banks."""
-        with self._weights() as weights:
+        with weights_of(self.store, self.settings, self.wanted.encoder) as weights:
             destination = self.settings.banks_dir / self.wanted.name
             return write_bank(destination, manifest, weights, components=components)
-
-    @contextmanager
-    def _weights(self) -> Iterator[Path]:
-        encoder = self.wanted.encoder
-        if encoder.startswith(OF_BANK):
-            yield find_bank(self.settings, encoder.removeprefix(OF_BANK)).path / WEIGHTS
-            return
-        with self.store.local_copy(f"encoders/{encoder}/{WEIGHTS}") as path:
-            yield path
 
 
 def some(names: Sequence[str]) -> str:

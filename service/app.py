@@ -32,7 +32,10 @@ from service.metrics import Observer, share_metrics
 from service.problems import Problem, install
 from service.routes import (
     annotation_results,
+    annotation_votes,
     audits,
+    bank_edits,
+    bank_files,
     banks,
     capabilities,
     classifiers,
@@ -57,6 +60,8 @@ from service.tickets import Tickets
 ROUTERS: tuple[APIRouter, ...] = (
     masks.router,
     banks.router,
+    bank_files.router,
+    bank_edits.router,
     datasets.router,
     classifiers.router,
     encoders.router,
@@ -66,6 +71,7 @@ ROUTERS: tuple[APIRouter, ...] = (
     exports.router,
     annotation_sessions.router,
     annotation_results.router,
+    annotation_votes.router,
     label.router,
     jobs.router,
     capabilities.router,
