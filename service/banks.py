@@ -6,7 +6,7 @@ from pathlib import Path
 from threading import Lock
 
 from models.bank import MANIFEST, Bank
-from models.bank_folders import find_banks, locate_bank
+from models.bank_folders import bank_versions, find_banks, locate_bank
 from service.problems import Problem
 
 
@@ -42,14 +42,29 @@ class Banks:
         """
         path = locate_bank(name, self._folder)
         if path is None:
-            known = ", ".join(self.names()) or "(none)"
-            raise Problem(
-                "unknown-bank",
-                f"There is no bank {name[:100]!r}.",
-                field="bank",
-                remedy=f"Use one of {known}, NAME@VERSION, or a digest.",
-            )
+            raise self._unknown(name)
         return self._open(path)
+
+    def versions(self, name: str) -> tuple[str, list[int]]:
+        """The name that a name, `name@version` or digest stands for, and its versions, ascending.
+
+        Raises:
+            Problem: there is no such bank.
+        """
+        plain = self.get(name).name if name.startswith("sha256:") else name.partition("@")[0]
+        found = list(bank_versions(plain, self._folder))
+        if not found:
+            raise self._unknown(name)
+        return plain, found
+
+    def _unknown(self, name: str) -> Problem:
+        known = ", ".join(self.names()) or "(none)"
+        return Problem(
+            "unknown-bank",
+            f"There is no bank {name[:100]!r}.",
+            field="bank",
+            remedy=f"Use one of {known}, NAME@VERSION, or a digest.",
+        )
 
     def _open(self, path: Path) -> Bank:
         """Raises `BankError` for a damaged bank."""

@@ -31,12 +31,23 @@ from jobs.export_request import ExportRequest
 from jobs.layouts import Layout
 from jobs.records import JobRecord
 from jobs.training_request import TrainingRequest
+from models.bank_diff import BankDiff
 from models.classifiers.spec import ClassifierSpec
 from models.draft import Draft, DraftSummary
 from service.client_errors import Broken, Busy, ClientError, Refused
 from service.drafts import ClassAnswer
 from service.problems import ProblemDetails
-from service.schemas import Artefact, BankClass, BankDetails, BankFeatures, BankList, MasksAnswer, Page
+from service.schemas import (
+    Artefact,
+    BankClass,
+    BankDetails,
+    BankFeatures,
+    BankList,
+    BankSummary,
+    BankVersions,
+    MasksAnswer,
+    Page,
+)
 
 if TYPE_CHECKING:  # both come with torch, and whoever lists jobs need not wait for that
     from jobs.audit import AuditRequest
@@ -102,7 +113,7 @@ class Client:
         return BankList.model_validate_json(self._send("GET", "/v1/banks").content)
 
     def bank(self, bank: str) -> BankDetails:
-        """One feature bank, by name or digest, with its card."""
+        """One feature bank, by name, `name@version` or digest, with its card."""
         return BankDetails.model_validate_json(self._send("GET", f"/v1/banks/{bank}").content)
 
     def bank_classes(self, bank: str) -> Iterator[BankClass]:
@@ -113,6 +124,55 @@ class Client:
         """The labelled features of a class."""
         path = f"/v1/banks/{bank}/classes/{class_name}/features"
         return BankFeatures.model_validate_json(self._send("GET", path).content)
+
+    def bank_versions(self, bank: str) -> BankVersions:
+        """All versions of a bank, the latest first."""
+        return BankVersions.model_validate_json(self._send("GET", f"/v1/banks/{bank}/versions").content)
+
+    def diff_banks(self, bank: str, other: str) -> BankDiff:
+        """What is different in another bank."""
+        answer = self._send("GET", f"/v1/banks/{bank}/diff", params={"with": other})
+        return BankDiff.model_validate_json(answer.content)
+
+    def export_bank(self, bank: str, target: IO[bytes]) -> str:
+        """Write a whole bank as one file; the name that the service gives it, e.g. `birds@2.zip`."""
+        path = f"/v1/banks/{bank}/export"
+        with _translated(self._http.base_url), self._http.stream("GET", path) as answer:
+            if answer.is_error:
+                answer.read()
+                raise _error(answer)
+            for piece in answer.iter_bytes(2**20):
+                target.write(piece)
+        return answer.headers["Content-Disposition"].partition('filename="')[2].rstrip('"')
+
+    def import_bank(self, file: Source, name: str | None = None, idempotency_key: str | None = None) -> BankSummary:
+        """Take a bank from a file, under another name if one is given; one that is here already is left as it is."""
+        answer = self._upload("/v1/banks", file, {"name": name} if name else {}, idempotency_key)
+        return BankSummary.model_validate_json(answer.content)
+
+    def rethreshold_bank(
+        self, bank: str, threshold: int, of: int | None = None, name: str | None = None, key: str | None = None
+    ) -> BankSummary:
+        """Publish a bank decided anew by another threshold; its next version, or under another name."""
+        return self._edit(bank, "rethreshold", {"threshold": threshold, "of": of, "name": name}, key)
+
+    def rename_bank(self, bank: str, name: str, title: str | None = None, key: str | None = None) -> BankSummary:
+        """Publish a bank under another name."""
+        return self._edit(bank, "rename", {"name": name, "title": title}, key)
+
+    def merge_banks(
+        self,
+        bank: str,
+        other: str,
+        name: str,
+        title: str | None = None,
+        threshold: int | None = None,
+        of: int | None = None,
+        key: str | None = None,
+    ) -> BankSummary:
+        """Publish the rows of two banks of the same network as one."""
+        fields = {"with": other, "name": name, "title": title, "threshold": threshold, "of": of}
+        return self._edit(bank, "merge", fields, key)
 
     # --- Data sets and classifiers
 
@@ -311,6 +371,12 @@ class Client:
         headers = {"Idempotency-Key": idempotency_key} if idempotency_key else {}
         answer = self._send("POST", path, json=request.model_dump(exclude_defaults=True), headers=headers)
         return JobRecord.model_validate_json(answer.content)
+
+    def _edit(self, bank: str, action: str, fields: Mapping[str, object], idempotency_key: str | None) -> BankSummary:
+        headers = {"Idempotency-Key": idempotency_key} if idempotency_key else {}
+        given = {name: value for name, value in fields.items() if value is not None}
+        answer = self._send("POST", f"/v1/banks/{bank}/{action}", json=given, headers=headers)
+        return BankSummary.model_validate_json(answer.content)
 
     def _pages(self, path: str) -> Iterator[Any]:
         cursor: str | None = None
