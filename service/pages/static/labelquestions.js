@@ -26,12 +26,14 @@ export class LabelQuestions {
   constructor(reasons, changed) {
     this.reasons = reasons;
     this.field = find("reason");
+    this.step = "kind"; // the question that a digit answers
     this.walk = null; // {picks, at, typed} while the arrow keys go through earlier reasons
     find("label-questions").addEventListener("input", () => {
       this.walk = null;
       this.offerPicks();
       changed();
     });
+    for (const name of ["kind", "confidence"]) find(name).addEventListener("focusin", () => (this.step = name));
     this.field.addEventListener("keydown", (event) => this.keyInReason(event, changed));
     this.changed = changed;
   }
@@ -39,7 +41,8 @@ export class LabelQuestions {
   /** Show a panel and an answer to it, whole, in part or none. */
   show(panel, values, open) {
     paintPanel(panel, open);
-    find("main-object").textContent = `The thing itself, ${panel.task.class.name}, or a part of it.`;
+    find("main-object").textContent = `The class itself or a part of it: ${panel.task.class.name}.`;
+    this.step = "kind";
     choose("kind", values?.kind ?? null);
     choose("confidence", values?.confidence ?? null);
     this.field.value = values?.reason ?? "";
@@ -70,17 +73,15 @@ export class LabelQuestions {
     this.reasons.learn(reason, kind);
   }
 
+  /** No answer has the focus at first: none is to be nearer than another. */
   focus() {
-    focusGroup("kind");
+    find("class-name").focus({ preventScroll: true });
   }
 
   /** A key outside the text field; answers whether it was for these questions. */
   press(key) {
     const number = Number(key);
-    const { kind } = this.values;
-    const inConfidence = document.activeElement.name === "confidence";
-    const ofKind = document.activeElement.name === "kind" || (kind === null && !inConfidence);
-    if (ofKind) {
+    if (this.step === "kind") {
       if (!(number >= 1 && number <= KINDS.length)) return false;
       choose("kind", KINDS[number - 1]);
       focusGroup("confidence");

@@ -20,7 +20,7 @@ export function paintClass({ task, sheets }) {
   if (strip === null) return;
   find("strip").setAttribute("aria-label", `Examples of ${task.class.name}`);
   const examples = strip.shown.map((column) => paint(element("span", { class: "tile" }), strip, 0, column));
-  find("strip").replaceChildren(...examples);
+  find("strip").replaceChildren(element("span", { class: "caption" }, "Examples"), ...examples);
 }
 
 /** The panel: a column per picture; in the rows the pictures, their heat maps and the attacks. */

@@ -62,7 +62,7 @@ export class ValidationQuestions {
   saved() {}
 
   focus() {
-    focusGroup("same");
+    find("class-name").focus({ preventScroll: true });
   }
 
   /** A key outside any field; answers whether it was for this question. */
