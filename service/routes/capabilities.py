@@ -125,7 +125,7 @@ def capabilities(request: Request) -> Capabilities:
             },
         ),
         exports=ExportCapabilities(
-            formats={name: summary for name, summary in MASK_FORMATS.items()},
+            formats={**MASK_FORMATS},
             validities=VALIDITIES,
             defaults={
                 name: field.default for name, field in ExportRequest.model_fields.items() if not field.is_required()

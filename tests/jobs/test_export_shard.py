@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -40,7 +40,9 @@ def choice(bank: Bank | None = None) -> Choice:
     return Choice(labels, ["hen", "owl"], np.array([0, 1], dtype=np.int32), {}, frozenset(range(3)), features)
 
 
-def source(samples: list[Sample], threads: ThreadPoolExecutor, of: Choice | None = None, **changes: object) -> Source:
+def source(
+    samples: Iterable[Sample], threads: ThreadPoolExecutor, of: Choice | None = None, **changes: object
+) -> Source:
     fields = {
         "samples": samples,
         "choice": of or choice(),
@@ -174,7 +176,7 @@ def test_a_cancelled_shard_stops_within_a_batch(threads: ThreadPoolExecutor, tmp
         if done >= 8:
             raise Cancelled("stop")
 
-    made = source([], threads, samples=world.counted(world.samples(40, 0), asked), progress=progress)
+    made = source(world.counted(world.samples(40, 0), asked), threads, progress=progress)
     with pytest.raises(Cancelled):
         exported(made, REQUEST, tmp_path / "m.zip")
     assert len(asked) == 8
