@@ -23,6 +23,7 @@ PARTS = (
     "discovery",
     "discovery_maths",
     "training",
+    "export",
 )
 
 
