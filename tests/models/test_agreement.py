@@ -89,7 +89,15 @@ def test_all_stays_all_for_a_few_more() -> None:
 
 @pytest.mark.parametrize(
     ("answers", "split"),
-    [("mmmbs", True), ("mmbbb", True), ("mbbbb", False), ("mmmmb", False), ("bbbbb", False), ("b", False), ("mb", True)],
+    [
+        ("mmmbs", True),
+        ("mmbbb", True),
+        ("mbbbb", False),
+        ("mmmmb", False),
+        ("bbbbb", False),
+        ("b", False),
+        ("mb", True),
+    ],
 )
 def test_split_is_what_one_vote_decides(answers: str, split: bool) -> None:
     assert is_split(votes(answers), 3, 5) is split
