@@ -2,25 +2,27 @@
 
 from __future__ import annotations
 
-import json
 import re
 import secrets
+import shutil
 import tempfile
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
-from playwright.sync_api import BrowserContext, Page, Request, Route, expect
+from playwright.sync_api import Page, Request, Route, expect
 
+from jobs.discovery_request import DiscoveryRequest
 from jobs.redis_server import RedisServer
 from jobs.store import Store
+from service.client import Client
 from tests.e2e.conftest import OpenPage
 from tests.e2e.test_pages import HOSTILE, PHONE
-from tests.service.conftest import RunningServer, StartServer, wait_for
+from tests.service.annotating import Person, Session, start
+from tests.service.conftest import RunningServer, StartServer, running_worker, wait_for
 from tests.service.drafts import write_draft
+from tests.service.material import archive
 
 CLASSES = ("ant", "bee")
 PANELS = 4
@@ -29,57 +31,36 @@ PANELS = 4
 KINDS = {"background": "1", "separate_object": "2", "main_object": "3"}
 
 
-@dataclass(frozen=True)
-class Session:
-    """An annotation over HTTP, as its owner has it.
-
-    Attributes:
-        url: of the service.
-        id: of the annotation.
-    """
-
-    url: str
-    id: str
-
-    @property
-    def path(self) -> str:
-        """Of the annotation."""
-        return f"/v1/annotations/{self.id}"
-
-    def invite(self, annotator: str, hours: float = 24) -> dict[str, Any]:
-        """Invite somebody; `href` of the answer is the link."""
-        return self.post("/invitations", annotator=annotator, hours=hours)
-
-    def post(self, path: str, **fields: Any) -> dict[str, Any]:
-        """A POST below the annotation."""
-        return dict(httpx.post(self.url + self.path + path, json=fields, timeout=60).raise_for_status().json())
-
-    def get(self, path: str = "") -> dict[str, Any]:
-        """A GET below the annotation."""
-        return dict(httpx.get(self.url + self.path + path, timeout=60).raise_for_status().json())
-
-    def answers(self) -> list[dict[str, Any]]:
-        """All answers, each with its panel."""
-        panels = self.get("/panels?limit=200")["items"]
-        return [{"panel": one["panel"], **answer} for one in panels for answer in one["answers"]]
-
-
-StartSession = Callable[..., Session]
-
-
-def new_session(server: RunningServer, classes: tuple[str, ...] = CLASSES, **fields: Any) -> Session:
-    """A fresh draft and its annotation."""
+def new_session(server: RunningServer, drafted: tuple[str, ...] = CLASSES, **fields: Any) -> Session:
+    """A fresh draft and its annotation, four panels that want two answers each where not said otherwise."""
     draft = secrets.token_hex(16)
-    write_draft(Store.from_settings(server.settings), draft, classes, sample=f"{HOSTILE}.jpg")
-    wanted = {"draft": draft, "title": "meadow", "answers_per_panel": 2, "threshold": 1} | fields
-    answer = httpx.post(f"{server.url}/v1/annotations", json=wanted, timeout=60).raise_for_status()
-    return Session(server.url, str(answer.json()["id"]))
+    write_draft(Store.from_settings(server.settings), draft, drafted, sample=f"{HOSTILE}.jpg")
+    http = httpx.Client(base_url=server.url, timeout=60)
+    return start(http, draft, **{"title": "meadow", "answers_per_panel": 2, "threshold": 1, **fields})
 
 
 @pytest.fixture
 def session(server: RunningServer) -> Session:
     """An annotation of four panels that wants two answers on each."""
     return new_session(server)
+
+
+def link_of(person: Person) -> str:
+    """What is sent to somebody who is invited."""
+    return f"/label#{person.token}"
+
+
+def answers_of(session: Session) -> list[dict[str, Any]]:
+    """All answers, each with its panel."""
+    return [{"panel": one["panel"], **answer} for one in session.panels() for answer in one["answers"]]
+
+
+def answer_all(session: Session, name: str, kind: str = "main_object", **others: str) -> None:
+    """Somebody answers every panel over HTTP: with `kind`, or as `others` say by a panel's place."""
+    person = session.invite(name)
+    for place, panel in enumerate(session.panels()):
+        said = others.get(f"panel_{place}", kind)
+        person.answer(panel["panel"], said, reason=f"{said} it is", seconds=6.5).raise_for_status()
 
 
 def shown(page: Page) -> str:
@@ -119,7 +100,7 @@ def test_two_annotators_side_by_side_and_the_owner_sees_agreement_grow(open_page
     owner.get_by_role("button", name="Invite").click()
     link = owner.get_by_label("The link of Ada")
     expect(link).to_have_value(re.compile(r"/label#cci_"))
-    ada, ben = open_page(link.input_value()), open_page(session.invite("Ben")["href"])
+    ada, ben = open_page(link.input_value()), open_page(link_of(session.invite("Ben")))
     kinds = ("main_object", "background", "main_object", "separate_object")
     of_panel: dict[str, str] = {}
     for turn in range(PANELS):
@@ -138,7 +119,7 @@ def test_two_annotators_side_by_side_and_the_owner_sees_agreement_grow(open_page
     expect(owner.locator("#annotators tbody tr")).to_have_count(2)
     expect(owner.locator("#annotators")).to_contain_text("100 %")
     expect(owner.locator("#labels")).to_contain_text("2 core · 2 spurious")
-    given = session.answers()
+    given = answers_of(session)
     assert len(given) == 2 * PANELS
     assert all(one["kind"] == of_panel[one["panel"]] for one in given)
     assert {one["reason"] for one in given} == {"as I see it"}
@@ -146,7 +127,7 @@ def test_two_annotators_side_by_side_and_the_owner_sees_agreement_grow(open_page
 
 def test_everything_is_done_by_keyboard_and_said(open_page: OpenPage, session: Session) -> None:
     """No pointer is used; what is missing is said, and earlier reasons are an arrow away."""
-    page = open_page(session.invite("Ada")["href"])
+    page = open_page(link_of(session.invite("Ada")))
     first = shown(page)
     expect(page.locator("#news")).to_contain_text(re.compile(r"(ant|bee), panel \d of 4"))
     page.keyboard.press("Enter")
@@ -181,14 +162,14 @@ def test_everything_is_done_by_keyboard_and_said(open_page: OpenPage, session: S
     page.keyboard.press("Enter")
     expect_turned(page, first)
     expect_saved(page)
-    (given,) = session.answers()
+    (given,) = answers_of(session)
     assert (given["kind"], given["confidence"], given["reason"]) == ("main_object", 4, "a stone, 2 of them")
     assert given["seconds"] > 0
 
 
 @pytest.mark.parametrize("key", ["u", "Backspace"])
 def test_the_last_answer_is_taken_back(open_page: OpenPage, session: Session, key: str) -> None:
-    page = open_page(session.invite("Ada")["href"])
+    page = open_page(link_of(session.invite("Ada")))
     panel = answer(page, "background", 2, "grass")
     expect_turned(page, panel)
     second = shown(page)
@@ -198,15 +179,15 @@ def test_the_last_answer_is_taken_back(open_page: OpenPage, session: Session, ke
     expect(page.get_by_label("What do you see in the red places?")).to_have_value("grass")
     expect(page.locator("#reached")).to_have_text("0 of 4 · 4 left")
     expect_saved(page)
-    assert session.answers() == []
+    assert answers_of(session) == []
     page.keyboard.press("Enter")
     expect(page.locator(f"#panel[data-panel='{second}']")).to_be_visible()
     expect_saved(page)
-    assert [one["panel"] for one in session.answers()] == [panel]
+    assert [one["panel"] for one in answers_of(session)] == [panel]
 
 
 def test_one_goes_on_where_one_left_off(open_page: OpenPage, session: Session) -> None:
-    page = open_page(session.invite("Ada")["href"])
+    page = open_page(link_of(session.invite("Ada")))
     first = answer(page)
     expect_turned(page, first)
     second = shown(page)
@@ -224,7 +205,7 @@ def test_one_goes_on_where_one_left_off(open_page: OpenPage, session: Session) -
 
 
 def test_a_double_click_and_a_second_tab_count_once(open_page: OpenPage, session: Session) -> None:
-    href = session.invite("Ada")["href"]
+    href = link_of(session.invite("Ada"))
     page = open_page(href)
     tab = page.context.new_page()
     tab.goto(href)
@@ -238,20 +219,20 @@ def test_a_double_click_and_a_second_tab_count_once(open_page: OpenPage, session
         expect_turned(one, panel)
         expect(one.locator("#missing")).to_be_hidden()
         expect_saved(one)
-    (given,) = session.answers()
+    (given,) = answers_of(session)
     assert (given["panel"], given["reason"]) == (panel, "two legs")
 
 
-def test_the_token_is_in_no_address(open_page: OpenPage, session: Session) -> None:
-    invitation = session.invite("Ada")
+def test_the_token_is_in_no_address(open_page: OpenPage, server: RunningServer, session: Session) -> None:
+    ada = session.invite("Ada")
     page = open_page("about:blank")
     sent: list[Request] = []
     page.on("request", sent.append)
-    page.goto(invitation["href"])
+    page.goto(link_of(ada))
     shown(page)
-    assert page.url == f"{session.url}/label"
-    assert all(invitation["token"] not in request.url for request in sent)
-    assert any(request.headers.get("authorization") == f"Bearer {invitation['token']}" for request in sent)
+    assert page.url == f"{server.url}/label"
+    assert all(ada.token not in request.url for request in sent)
+    assert any(request.headers.get("authorization") == f"Bearer {ada.token}" for request in sent)
     other = page.context.new_page()
     other.goto("/label")  # this browser knows the link
     shown(other)
@@ -259,7 +240,7 @@ def test_the_token_is_in_no_address(open_page: OpenPage, session: Session) -> No
 
 def test_reasons_and_names_are_text_and_never_markup(open_page: OpenPage, server: RunningServer) -> None:
     session = new_session(server, (HOSTILE, "bee"), title=HOSTILE, classes=[HOSTILE], answers_per_panel=1)
-    page = open_page(session.invite(HOSTILE)["href"])
+    page = open_page(link_of(session.invite(HOSTILE)))
     shown(page)
     for place in ("#title", "#class-name", "#class-description", "#annotator", "#main-object"):
         expect(page.locator(place)).to_contain_text(HOSTILE)
@@ -284,20 +265,20 @@ def test_a_service_that_goes_away_in_mid_vote_costs_no_answer(open_page: OpenPag
     with tempfile.TemporaryDirectory(prefix="cuecheck-") as folder, RedisServer(Path(folder)) as redis:
         first = start_server(redis_url=redis.url)
         session = new_session(first)
-        page = open_page(session.invite("Ada")["href"], base=first.url)
+        page = open_page(link_of(session.invite("Ada")), base=first.url)
         answers = [answer(page, reason="before")]
         expect_turned(page, answers[0])
         expect_saved(page)
         first.stop()
         answers.append(answer(page, reason="while it is away"))
-        expect(page.locator("#saved-words")).to_contain_text("No connection to the service: 1 answer kept on this device")
-        expect_turned(page, answers[1])  # the next panel was loaded ahead
-        again = start_server(
-            redis_url=redis.url, port=first.settings.port, data_dir=first.settings.data_dir
+        expect(page.locator("#saved-words")).to_contain_text(
+            "No connection to the service: 1 answer kept on this device"
         )
+        expect_turned(page, answers[1])  # the next panel was loaded ahead
+        again = start_server(redis_url=redis.url, port=first.settings.port, data_dir=first.settings.data_dir)
         expect_saved(page)
         expect(page.locator("#reached")).to_have_text("2 of 4 · 2 left")
-        assert sorted(one["panel"] for one in session.answers()) == sorted(answers)
+        assert sorted(one["panel"] for one in answers_of(session)) == sorted(answers)
         again.stop()
 
 
@@ -306,7 +287,7 @@ def test_the_page_says_that_redis_is_away_and_sends_again(open_page: OpenPage, s
         with RedisServer(Path(folder)) as redis:
             started = start_server(redis_url=redis.url)
             session = new_session(started)
-            page = open_page(session.invite("Ada")["href"], base=started.url)
+            page = open_page(link_of(session.invite("Ada")), base=started.url)
             shown(page)
         panel = answer(page)
         expect(page.locator("#saved-words")).to_contain_text("The service cannot save at the moment: 1 answer kept")
@@ -315,14 +296,14 @@ def test_the_page_says_that_redis_is_away_and_sends_again(open_page: OpenPage, s
             page = page.context.new_page()
             page.goto("/label")
             expect_saved(page)
-            assert [one["panel"] for one in session.answers()] == [panel]
+            assert [one["panel"] for one in answers_of(session)] == [panel]
         started.stop()
 
 
 def test_an_answer_whose_acknowledgement_is_lost_is_sent_again_and_counted_once(
     open_page: OpenPage, session: Session
 ) -> None:
-    page = open_page(session.invite("Ada")["href"])
+    page = open_page(link_of(session.invite("Ada")))
     lost: list[str] = []
 
     def lose(route: Route) -> None:
@@ -338,19 +319,25 @@ def test_an_answer_whose_acknowledgement_is_lost_is_sent_again_and_counted_once(
     expect(page.locator("#saved-words")).to_contain_text("No connection")
     page.get_by_role("button", name="Send now").click()
     expect_saved(page)
-    assert [one["panel"] for one in session.answers()] == [panel]
+    assert [one["panel"] for one in answers_of(session)] == [panel]
+
+
+def revoke(session: Session, person: Person) -> None:
+    """Make somebody's link worthless, and wait until it is."""
+    session.http.delete(session.path(f"/invitations/{person.invitation}")).raise_for_status()
+    wait_for(lambda: person.get().status_code == 401, 30)
 
 
 @pytest.mark.parametrize("why", ["expired", "revoked", "unknown"])
 def test_a_link_that_is_not_taken_is_explained(open_page: OpenPage, session: Session, why: str) -> None:
-    invitation = session.invite("Ada", hours=0.0002 if why == "expired" else 24)
-    if why == "revoked":
-        httpx.delete(f"{session.url}{session.path}/invitations/{invitation['id']}").raise_for_status()
-    href = invitation["href"][:-3] + "AAA" if why == "unknown" else invitation["href"]
+    ada = session.invite("Ada", hours=0.0002 if why == "expired" else 24)
     if why == "expired":
-        headers = {"Authorization": f"Bearer {invitation['token']}"}
-        wait_for(lambda: httpx.get(f"{session.url}/v1/label", headers=headers).status_code == 401, 30)
-    page = open_page(href)
+        wait_for(lambda: ada.get().status_code == 401, 30)
+    elif why == "revoked":
+        revoke(session, ada)
+    else:
+        ada.token = ada.token[:-3] + "AAA"
+    page = open_page(link_of(ada))
     expect(page.get_by_role("heading", name="This link does not work any more")).to_be_visible()
     expect(page.locator("#message")).to_contain_text("not known here" if why == "unknown" else why)
     expect(page.locator("#message")).to_contain_text("Ask the person who invited you")
@@ -358,18 +345,15 @@ def test_a_link_that_is_not_taken_is_explained(open_page: OpenPage, session: Ses
 
 
 def test_an_answer_by_a_link_revoked_meanwhile_waits_for_the_next_link(open_page: OpenPage, session: Session) -> None:
-    invitation = session.invite("Ada")
-    page = open_page(invitation["href"])
+    ada = session.invite("Ada")
+    page = open_page(link_of(ada))
     shown(page)
-    httpx.delete(f"{session.url}{session.path}/invitations/{invitation['id']}").raise_for_status()
-    headers = {"Authorization": f"Bearer {invitation['token']}"}
-    wait_for(lambda: httpx.get(f"{session.url}/v1/label", headers=headers).status_code == 401, 30)
+    revoke(session, ada)
     panel = answer(page)
     expect(page.locator("#message")).to_contain_text("1 answer could not be sent and is kept on this device")
-    page.goto(session.invite("Ada")["href"])
-    page.reload()
+    page.goto(link_of(session.invite("Ada")))  # only the fragment differs: the page itself has to notice
     expect_saved(page)
-    assert [one["panel"] for one in session.answers()] == [panel]
+    assert [one["panel"] for one in answers_of(session)] == [panel]
 
 
 def test_without_a_link_the_page_says_what_it_is_for(open_page: OpenPage) -> None:
@@ -377,8 +361,8 @@ def test_without_a_link_the_page_says_what_it_is_for(open_page: OpenPage) -> Non
     expect(page.get_by_role("heading", name="Open the link of your invitation")).to_be_visible()
 
 
-def test_an_annotation_that_is_closed_is_said_and_goes_on_when_it_is_opened(open_page: OpenPage, session: Session) -> None:
-    page = open_page(session.invite("Ada")["href"])
+def test_a_closed_annotation_is_said_and_goes_on_when_it_is_opened(open_page: OpenPage, session: Session) -> None:
+    page = open_page(link_of(session.invite("Ada")))
     shown(page)
     owner = open_page(f"/annotations/{session.id}")
     owner.get_by_role("button", name="Close for answers").click()
@@ -389,28 +373,14 @@ def test_an_annotation_that_is_closed_is_said_and_goes_on_when_it_is_opened(open
     owner.get_by_role("button", name="Open again").click()
     expect(owner.locator("#state")).to_have_text("open")
     shown(page)
-    assert session.answers() == []
+    assert answers_of(session) == []
 
 
 # --- The owner's pages
 
 
-def label_all(session: Session, annotator: str, kinds: dict[str, str]) -> None:
-    """Answer panels over HTTP: their kinds by id."""
-    headers = {"Authorization": f"Bearer {session.invite(annotator)['token']}"}
-    for panel, kind in kinds.items():
-        body = {"kind": kind, "confidence": 4, "reason": f"{kind} it is", "seconds": 6.5}
-        put = httpx.put(f"{session.url}/v1/label/answers/{panel}", json=body, headers=headers, timeout=60)
-        put.raise_for_status()
-
-
-def panels_of(session: Session) -> list[str]:
-    """Ids of the panels, in their order."""
-    return [one["panel"] for one in session.get("/panels?limit=200")["items"]]
-
-
 def test_an_annotation_is_started_from_a_draft(open_page: OpenPage, session: Session) -> None:
-    draft = session.get()["draft"]
+    draft = session.show()["draft"]
     page = open_page(f"/drafts/{draft}")
     page.get_by_role("link", name="Let people label it").click()
     expect(page.get_by_label("Draft")).to_have_value(draft)
@@ -443,9 +413,8 @@ def test_links_are_copied_listed_and_revoked(open_page: OpenPage, session: Sessi
 
 
 def test_the_threshold_shows_at_once_what_would_change(open_page: OpenPage, session: Session) -> None:
-    panels = panels_of(session)
-    label_all(session, "Ada", dict.fromkeys(panels, "main_object") | {panels[0]: "background"})
-    label_all(session, "Ben", dict.fromkeys(panels, "main_object"))
+    answer_all(session, "Ada", panel_0="background")
+    answer_all(session, "Ben")
     page = open_page(f"/annotations/{session.id}")
     expect(page.locator("#labels")).to_contain_text("3 core · 1 spurious")
     slider = page.get_by_role("slider", name="Votes for background or separate object")
@@ -456,16 +425,15 @@ def test_the_threshold_shows_at_once_what_would_change(open_page: OpenPage, sess
     expect(page.locator("#changes")).to_contain_text("1 label would change")
     page.get_by_role("button", name="Show them").click()
     expect(page.locator("#panels > li")).to_have_count(1)
-    expect(page.locator(f"[data-panel='{panels[0]}']")).to_contain_text("core")
+    expect(page.locator("#panels > li .badge")).to_have_text(["core", "split"])
     page.get_by_role("button", name="Use this threshold").click()
     expect(page.locator("#about")).to_contain_text("spurious from 2 votes")
-    assert session.get()["threshold"] == 2
+    assert session.show()["threshold"] == 2
 
 
 def test_more_answers_are_asked_for_where_people_differ(open_page: OpenPage, session: Session) -> None:
-    panels = panels_of(session)
-    label_all(session, "Ada", dict.fromkeys(panels, "main_object") | {panels[1]: "separate_object"})
-    label_all(session, "Ben", dict.fromkeys(panels, "main_object"))
+    answer_all(session, "Ada", panel_1="separate_object")
+    answer_all(session, "Ben")
     page = open_page(f"/annotations/{session.id}")
     page.get_by_role("button", name="Split").click()
     item = page.locator("#panels > li")
@@ -485,8 +453,7 @@ def test_more_answers_are_asked_for_where_people_differ(open_page: OpenPage, ses
 def test_votes_go_out_as_a_file_and_come_back(
     open_page: OpenPage, session: Session, server: RunningServer, tmp_path: Path, kind: str
 ) -> None:
-    panels = panels_of(session)
-    label_all(session, "Ada", dict.fromkeys(panels, "background"))
+    answer_all(session, "Ada", "background")
     page = open_page(f"/annotations/{session.id}")
     with page.expect_download() as download:
         page.get_by_role("button", name=f"Export {kind}").click()
@@ -499,7 +466,7 @@ def test_votes_go_out_as_a_file_and_come_back(
     page.get_by_role("button", name="Import").click()
     expect(page.locator("#imported")).to_contain_text("4")
     expect(page.locator("#counts")).to_contain_text("4 answers")
-    assert {one["kind"] for one in other.answers()} == {"background"}
+    assert {one["kind"] for one in answers_of(other)} == {"background"}
     broken = tmp_path / f"broken{file.suffix}"
     broken.write_bytes(file.read_bytes()[:-20])
     page.get_by_label("Import votes").set_input_files(broken)
@@ -507,17 +474,97 @@ def test_votes_go_out_as_a_file_and_come_back(
     expect(page.get_by_role("alert").first.locator(".problem")).to_be_visible()
 
 
+# --- From discovery to a bank
+
+
+def test_two_people_make_a_bank_of_a_discovery(
+    open_page: OpenPage, start_server: StartServer, banks_dir: Path, tmp_path: Path
+) -> None:
+    """All of it on the pages: labels, the validation round, the published bank."""
+    shutil.copytree(banks_dir / "tiny", tmp_path / "banks" / "tiny")
+    with tempfile.TemporaryDirectory(prefix="cuecheck-") as folder, RedisServer(Path(folder)) as redis:
+        server = start_server(redis_url=redis.url, banks_dir=tmp_path / "banks")
+        with running_worker(server.settings, tmp_path / "worker.txt"):
+            owner = open_page(f"/annotations/{discovered(server, tmp_path).id}", base=server.url)
+            people = []
+            for name in ("Ada", "Ben"):
+                owner.get_by_label("Name", exact=True).first.fill(name)
+                owner.get_by_role("button", name="Invite").click()
+                link = owner.get_by_label(f"The link of {name}")
+                expect(link).to_be_visible()
+                people.append(open_page(link.input_value(), base=server.url))
+            expect(owner.get_by_role("button", name="Publish")).to_be_disabled()
+            expect(owner.locator("#lacks")).to_contain_text("2 panels have no answer yet.")
+            for page, kind in zip(people, ("background", "main_object"), strict=True):
+                first = answer(page, kind, 5, "the ground")
+                expect_turned(page, first)
+                answer(page, kind, 3, "the ground")
+                expect(page.get_by_role("heading", name="Thank you")).to_be_visible()
+            owner.get_by_role("button", name="Open the validation round").click()
+            for page, same in zip(people, (True, False), strict=True):
+                for _ in range(2):  # the page goes on by itself when the pictures are drawn
+                    row = shown(page)
+                    expect(page.locator("section.group h2")).to_contain_text(["Highest", "Middle", "Lowest"])
+                    page.keyboard.press("1" if same else "2")
+                    page.get_by_label("Lowest 1 shows something else").check()
+                    expect(page.locator("#ticked")).to_have_text("1 picture ticked as different.")
+                    page.keyboard.press("Enter")
+                    expect(page.locator(f".work:visible #panel[data-panel='{row}']")).to_have_count(0)
+                expect(page.get_by_role("heading", name="Thank you")).to_be_visible()
+            expect(owner.locator("#validated")).to_contain_text("0 % validated, 0 of 2")
+            owner.get_by_label("Name", exact=True).last.fill("meadow")
+            owner.get_by_label("Licence").fill("CC-BY-4.0")
+            owner.get_by_role("button", name="Publish").click()
+            expect(owner.locator("#published")).to_contain_text("meadow version 1 is published")
+            expect(owner.locator("#state")).to_have_text("published")
+            expect(owner.locator("#publish")).to_be_hidden()
+            bank = httpx.get(f"{server.url}/v1/banks/meadow").raise_for_status().json()
+            assert owner.locator("#published code").inner_text() == bank["digest"]
+            assert bank["licence"] == "CC-BY-4.0"
+        server.stop()
+
+
+def discovered(server: RunningServer, folder: Path) -> Session:
+    """An annotation of two panels, on a draft that a discovery made."""
+    (folder / "meadow.zip").write_bytes(archive(20, seed=7))
+    with Client(server.url) as client:
+        dataset = client.upload_dataset(folder / "meadow.zip")
+        wanted = DiscoveryRequest(
+            dataset=dataset.id, encoder="bank:tiny", grouping="label", channels=1, exemplars=3, attack_steps=2, tile=32
+        )
+        job = client.submit_discovery(wanted)
+        wait_for(lambda: client.job(job.id).state not in ("queued", "running"), 300)
+        assert client.job(job.id).state == "succeeded", client.job(job.id).message
+    http = httpx.Client(base_url=server.url, timeout=60)
+    classes = http.get(f"/v1/discoveries/{job.id}/draft").json()["classes"]
+    chosen = [one["name"] for one in classes if one["candidates"]][:2]
+    return start(http, job.id, title="meadow", answers_per_panel=2, threshold=2, classes=chosen)
+
+
 # --- For everyone
+
+READY = {"label": ".tiles", "annotation": "#annotators tbody tr", "annotations": "li.job"}
+"""What each page shows when it is there."""
+
+
+def path_of(which: str, session: Session) -> str:
+    """Address of a page; a link of its own where it is the annotators'."""
+    if which == "label":
+        return link_of(session.invite("Ada"))
+    return f"/annotations/{session.id}" if which == "annotation" else "/annotations"
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("which", ["label", "annotation", "annotations"])
 def test_nothing_is_wider_than_a_phone(open_page: OpenPage, session: Session, which: str, scheme: str) -> None:
-    paths = {"label": session.invite("Ada")["href"], "annotation": f"/annotations/{session.id}", "annotations": "/annotations"}
-    label_all(session, "Ben", dict.fromkeys(panels_of(session), "background"))
+    paths = {
+        "label": link_of(session.invite("Ada")),
+        "annotation": f"/annotations/{session.id}",
+        "annotations": "/annotations",
+    }
+    answer_all(session, "Ben", "background")
     page = open_page(paths[which], viewport=PHONE, color_scheme=scheme, has_touch=True, is_mobile=True)
-    ready = {"label": ".tiles", "annotation": "#annotators tbody tr", "annotations": "li.job"}[which]
-    expect(page.locator(ready).first).to_be_visible()
+    expect(page.locator(READY[which]).first).to_be_visible()
     assert page.evaluate("document.documentElement.scrollWidth") <= PHONE["width"]
     small = page.evaluate(
         """() => [...document.querySelectorAll("#answer .pick, #answer button, .panel-votes .choose")]
@@ -529,11 +576,14 @@ def test_nothing_is_wider_than_a_phone(open_page: OpenPage, session: Session, wh
 
 @pytest.mark.parametrize("which", ["label", "annotation", "annotations"])
 def test_every_control_has_a_name_and_shows_the_focus(open_page: OpenPage, session: Session, which: str) -> None:
-    paths = {"label": session.invite("Ada")["href"], "annotation": f"/annotations/{session.id}", "annotations": "/annotations"}
-    label_all(session, "Ben", dict.fromkeys(panels_of(session), "background"))
+    paths = {
+        "label": link_of(session.invite("Ada")),
+        "annotation": f"/annotations/{session.id}",
+        "annotations": "/annotations",
+    }
+    answer_all(session, "Ben", "background")
     page = open_page(paths[which])
-    ready = {"label": ".tiles", "annotation": "#annotators tbody tr", "annotations": "li.job"}[which]
-    expect(page.locator(ready).first).to_be_visible()
+    expect(page.locator(READY[which]).first).to_be_visible()
     if which == "annotations":
         page.get_by_text("Start an annotation").click()
         expect(page.get_by_label("Title")).to_be_visible()
@@ -559,7 +609,7 @@ def test_every_control_has_a_name_and_shows_the_focus(open_page: OpenPage, sessi
 
 
 def test_the_panel_fills_the_screen_without_scrolling(open_page: OpenPage, session: Session) -> None:
-    page = open_page(session.invite("Ada")["href"], viewport={"width": 1280, "height": 800})
+    page = open_page(link_of(session.invite("Ada")), viewport={"width": 1280, "height": 800})
     shown(page)
     panel, questions = page.locator(".tiles").bounding_box(), page.locator("#answer").bounding_box()
     assert panel is not None
@@ -571,9 +621,11 @@ def test_the_panel_fills_the_screen_without_scrolling(open_page: OpenPage, sessi
 
 def test_the_next_panel_is_there_before_it_is_asked_for(open_page: OpenPage, session: Session) -> None:
     """Turning waits for nothing: neither for the panel nor for its pictures."""
-    page = open_page(session.invite("Ada")["href"])
+    page = open_page(link_of(session.invite("Ada")))
     first = shown(page)
-    page.wait_for_function("performance.getEntriesByType('resource').filter((one) => one.name.includes('/panels/')).length >= 3")
+    page.wait_for_function(
+        "performance.getEntriesByType('resource').filter((one) => one.name.includes('/panels/')).length >= 3"
+    )
     page.context.set_offline(True)
     answer(page)
     expect_turned(page, first)
@@ -581,4 +633,4 @@ def test_the_next_panel_is_there_before_it_is_asked_for(open_page: OpenPage, ses
     expect(page.locator("#saved-words")).to_contain_text("1 answer kept on this device")
     page.context.set_offline(False)
     expect_saved(page)
-    assert [one["panel"] for one in session.answers()] == [first]
+    assert [one["panel"] for one in answers_of(session)] == [first]

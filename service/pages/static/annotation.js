@@ -2,13 +2,14 @@
 
 import { explain, request } from "./api.js";
 import { element, find, showProblem } from "./dom.js";
-import { count, duration, moment, percent } from "./format.js";
+import { count, duration, moment } from "./format.js";
 import { showAgreement } from "./agreement.js";
 import { setUpExchange } from "./exchange.js";
 import { setUpInvitations, showInvitations } from "./invitations.js";
 import { setUpPublish, showPublish } from "./publishform.js";
 import { busily, send } from "./send.js";
 import { resultsAt, setUpThreshold, showThreshold } from "./threshold.js";
+import { setUpValidation, showValidation } from "./validationround.js";
 import { setUpVotes, showCounts, showVotes } from "./votes.js";
 
 const SECONDS = 2;
@@ -33,7 +34,11 @@ function head({ title, state, stage, draft, bank, created, answers_per_panel: ea
     bank ? element("code", { title: bank }, bank.slice(0, 12)) : element("a", { href: `/drafts/${draft}` }, "draft"),
     `, started ${moment(created)}.`,
   );
-  find("toggle").hidden = state === "published";
+  find("each").hidden = state === "published";
+  if (!find("each-panel").dataset.typed) {
+    find("each-panel").value = each;
+    find("each").querySelector('[type="submit"]').disabled = true;
+  }
   find("toggle").textContent = state === "open" ? "Close for answers" : "Open again";
 }
 
@@ -61,20 +66,6 @@ function progress(one) {
   find("round").textContent = "The validation round is open: the links lead there now.";
 }
 
-function validation({ stage, state }) {
-  const { validated } = results;
-  find("validate").hidden = stage === "validation" || state === "published";
-  const parts = [];
-  if (validated) {
-    const { share, rows, low, high } = validated;
-    const between = typeof low === "number" && typeof high === "number" ? ` (95 %: ${percent(low)} to ${percent(high)})` : "";
-    const number = typeof share === "number" ? percent(share) : "–";
-    parts.push(element("p", { class: "headline" }, element("b", { class: "numbers" }, number), ` of ${count(rows)} rows validated`));
-    if (between) parts.push(element("p", { class: "muted" }, `The share${between}. Salient ImageNet as published: 95 %.`));
-  } else if (stage === "validation") parts.push(element("p", {}, "The round is open. The share validated shows up here as people answer."));
-  find("validated").replaceChildren(...parts);
-}
-
 async function refresh() {
   const now = await request(path);
   const fresh = JSON.stringify(now) !== JSON.stringify(annotation);
@@ -86,7 +77,7 @@ async function refresh() {
   const looked = await showThreshold(now, true);
   results = await resultsAt(now.threshold);
   showAgreement(results);
-  validation(now);
+  showValidation(now, results);
   showPublish(now, results);
   if (looked !== null) showCounts(now, looked);
   await Promise.all([showInvitations(), showVotes()]);
@@ -120,9 +111,18 @@ async function lookAtThreshold() {
 find("toggle").addEventListener("click", ({ target }) =>
   busily(target, () => send("PATCH", path, { state: annotation.state === "open" ? "closed" : "open" })).then(watch),
 );
-find("validate").addEventListener("click", ({ target }) =>
-  busily(target, () => send("POST", `${path}/validation`, { annotators: null })).then(watch),
-);
+find("each-panel").addEventListener("input", ({ target }) => {
+  target.dataset.typed = "yes";
+  find("each").querySelector('[type="submit"]').disabled = Number(target.value) === annotation.answers_per_panel;
+});
+find("each").addEventListener("submit", async (event) => {
+  event.preventDefault();
+  const wanted = Number(find("each-panel").value);
+  const fields = { answers_per_panel: wanted, threshold: Math.min(annotation.threshold, wanted) };
+  if (await busily(event.submitter, () => send("PATCH", path, fields))) delete find("each-panel").dataset.typed;
+  watch();
+});
+setUpValidation(path, watch);
 setUpInvitations(path, watch);
 setUpThreshold(path, lookAtThreshold, watch);
 setUpVotes(path, watch);

@@ -10,12 +10,13 @@ let changed = null;
 const some = (number, one, many) => `${count(number)} ${number === 1 ? one : many}`;
 
 /** What to know before publishing: {words, bad} where bad forbids it. */
-function lacks({ panels, complete, stage }, { core, spurious, split, validated }) {
+function lacks({ panels, complete, stage, answers_per_panel: each }, { core, spurious, split, validated }) {
   const found = [];
-  if (core + spurious === 0) found.push({ words: "No panel has a label yet.", bad: true });
-  if (complete < panels) found.push({ words: `${some(panels - complete, "panel lacks", "panels lack")} answers; what has none is left out of the bank.` });
+  if (core + spurious < panels) found.push({ words: `${some(panels - core - spurious, "panel has", "panels have")} no answer yet.`, bad: true });
+  if (complete < panels) found.push({ words: `${some(panels - complete, "panel lacks", "panels lack")} answers. Publishing takes ${each} on each; lower the answers per panel where fewer will do.` });
   if (split.length > 0) found.push({ words: `${some(split.length, "label hangs", "labels hang")} on one vote.` });
-  if (stage !== "validation" && !validated) found.push({ words: "No validation round was held: masks are believed only on the pictures of the panels." });
+  if (stage !== "validation") found.push({ words: "No validation round was held: how far down masks may be believed is left at the class's top fifth, unchecked." });
+  else if (validated !== null && validated.judged < Math.max(1, validated.rows)) found.push({ words: "The validation round is not over.", bad: true });
   return found;
 }
 
@@ -37,17 +38,19 @@ export function showPublish(annotation, results) {
     if (find("published").childElementCount === 0) find("published").replaceChildren(...done(published));
     return;
   }
+  if (!find("bank-title").dataset.begun) {
+    find("bank-title").value = annotation.title;
+    find("bank-title").dataset.begun = "yes";
+  }
   const found = lacks(annotation, results);
   const list = [
-    element("li", { class: "ok" }, `${some(core(results), "feature", "features")} labelled: ${results.core} core, ${results.spurious} spurious, at ${annotation.threshold} of ${annotation.answers_per_panel} votes.`),
+    element("li", { class: "ok" }, `${some(results.core + results.spurious, "feature", "features")} labelled: ${results.core} core, ${results.spurious} spurious, at ${annotation.threshold} of ${annotation.answers_per_panel} votes.`),
     ...found.map(({ words, bad }) => element("li", { class: bad ? "bad" : "warning" }, words)),
   ];
   const text = list.map((item) => item.outerHTML).join("");
   if (find("lacks").innerHTML !== text) find("lacks").replaceChildren(...list);
   find("publish").querySelector('[type="submit"]').disabled = found.some(({ bad }) => bad);
 }
-
-const core = (results) => results.core + results.spurious;
 
 async function publish(event) {
   event.preventDefault();
