@@ -212,8 +212,8 @@ def test_a_double_click_and_a_second_tab_count_once(open_page: OpenPage, session
     panel = shown(page)
     assert shown(tab) == panel
     for one, reason in ((page, "a leg"), (tab, "two legs")):
-        one.get_by_text("Main object", exact=True).click()
-        one.get_by_text("fairly").click()
+        one.get_by_role("radio", name="Main object").check()
+        one.get_by_role("radio", name="fairly").check()
         one.get_by_label("What do you see in the red places?").fill(reason)
         one.get_by_role("button", name="Save and go on").dblclick()
         expect_turned(one, panel)
@@ -227,7 +227,7 @@ def test_the_token_is_in_no_address(open_page: OpenPage, server: RunningServer, 
     ada = session.invite("Ada")
     page = open_page("about:blank")
     sent: list[Request] = []
-    page.on("request", sent.append)
+    page.on("request", lambda request: sent.append(request))
     page.goto(link_of(ada))
     shown(page)
     assert page.url == f"{server.url}/label"
@@ -317,7 +317,6 @@ def test_an_answer_whose_acknowledgement_is_lost_is_sent_again_and_counted_once(
     page.route("**/v1/label/answers/*", lose)
     panel = answer(page)
     expect(page.locator("#saved-words")).to_contain_text("No connection")
-    page.get_by_role("button", name="Send now").click()
     expect_saved(page)
     assert [one["panel"] for one in answers_of(session)] == [panel]
 
