@@ -21,6 +21,7 @@ from urllib.parse import quote
 import httpx
 from pydantic import BaseModel
 
+from jobs.annotation_invitations import TOKEN_PREFIX
 from jobs.classifiers import ClassifierRecord
 from jobs.datasets import DatasetRecord
 from jobs.discovery_request import DiscoveryRequest
@@ -34,6 +35,7 @@ from jobs.training_request import TrainingRequest
 from models.bank_diff import BankDiff
 from models.classifiers.spec import ClassifierSpec
 from models.draft import Draft, DraftSummary
+from service.annotation_client import AnnotationClient, LabelClient
 from service.client_errors import Broken, Busy, ClientError, Refused
 from service.drafts import ClassAnswer
 from service.problems import ProblemDetails
@@ -74,11 +76,13 @@ class Client:
 
         Args:
             url: Root of the service.
-            key: API key, where the service asks for one.
+            key: API key, where the service asks for one; or an invitation's token, for `label`.
             timeout: Longest wait for the next byte of an answer, seconds.
             transport: How requests travel, for tests and proxies.
         """
         headers = {"X-API-Key": key} if key else {}
+        if key is not None and key.startswith(TOKEN_PREFIX):
+            headers = {"Authorization": f"Bearer {key}"}
         self.url = url.rstrip("/")
         self._http = httpx.Client(base_url=url, headers=headers, timeout=timeout, transport=transport)
 
@@ -365,6 +369,18 @@ class Client:
         """The report as it is kept: `application/json` or `text/html`."""
         return self._send("GET", f"/v1/audits/{audit}/report", headers={"Accept": media_type}).content
 
+    # --- Annotations
+
+    @property
+    def annotations(self) -> AnnotationClient:
+        """What owners of annotations do."""
+        return AnnotationClient(self._send, self._pages)
+
+    @property
+    def label(self) -> LabelClient:
+        """What annotators do, where the key is an invitation's token."""
+        return LabelClient(self._send)
+
     # --- The wire
 
     def _submit(self, path: str, request: BaseModel, idempotency_key: str | None) -> JobRecord:
@@ -378,10 +394,11 @@ class Client:
         answer = self._send("POST", f"/v1/banks/{bank}/{action}", json=given, headers=headers)
         return BankSummary.model_validate_json(answer.content)
 
-    def _pages(self, path: str) -> Iterator[Any]:
+    def _pages(self, path: str, parameters: Mapping[str, Any] | None = None) -> Iterator[Any]:
         cursor: str | None = None
         while True:
-            answer = self._send("GET", path, params={"cursor": cursor} if cursor else {})
+            fields = {**(parameters or {}), **({"cursor": cursor} if cursor else {})}
+            answer = self._send("GET", path, params=fields)
             page = Page[Any].model_validate_json(answer.content)
             yield from page.items
             cursor = page.next
