@@ -73,7 +73,7 @@ def invite(
     with connect(context) as client:
         for annotator in annotators:
             made = client.annotations.invite(annotation, annotator, hours)
-            out.print(Text(f"{annotator}\t{client.url}{made.href}"), soft_wrap=True)
+            out.print(Text(f"{client.url}{made.href}  {annotator}"), soft_wrap=True)
 
 
 @app.command()

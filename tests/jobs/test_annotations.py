@@ -67,8 +67,6 @@ def invite(annotations: Annotations, annotation: str, name: str) -> Invitation:
 
 
 def test_what_one_process_takes_another_knows(annotations: Annotations, annotation: str, queue: JobQueue) -> None:
-    annotations: Annotations, annotation: str, queue: JobQueue
-) -> None:
     other = of_queue(JobQueue(queue.settings))
     ada = invite(annotations, annotation, "Ada")
     assert votes(other, annotation) == {}
@@ -100,8 +98,6 @@ def test_a_redis_that_forgot_everything_is_filled_from_the_store(
 
 
 def test_nothing_is_lost_while_redis_forgets(annotations: Annotations, annotation: str, queue: JobQueue) -> None:
-    annotations: Annotations, annotation: str, queue: JobQueue
-) -> None:
     people = [invite(annotations, annotation, f"P{number}") for number in range(4)]
     processes = [of_queue(JobQueue(queue.settings)) for _ in range(2)]
     panels = [f"{c}-{f}" for c, f, _ in PAIRS]
@@ -257,7 +253,10 @@ def test_everybody_owes_what_lacks_answers_and_nobody_twice(annotations: Annotat
 # --- Files
 
 
-def test_the_released_file_gives_the_published_counts(settings: Settings, tmp_path: Path) -> None:
+def test_the_released_file_gives_the_published_counts(
+    settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("jobs.store.os.fsync", lambda _: None)  # of a thousand files that nobody needs later
     path = salient_csv.write(tmp_path / "answers.csv", salient_csv.rows())
     release = read_release(path)
     queue = JobQueue(settings)
