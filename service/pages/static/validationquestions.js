@@ -7,7 +7,7 @@ import { paint } from "./sheet.js";
 const GROUPS = [
   ["highest", "Highest", "found most strongly"],
   ["middle", "Middle", "in between"],
-  ["lowest", "Lowest", "found least, within the range that is judged"],
+  ["lowest", "Lowest", "weakest of those to be judged"],
 ];
 const ROWS = ["Picture", "Heat map"];
 
@@ -32,7 +32,9 @@ export class ValidationQuestions {
       first += sheet.shown.length;
       return made;
     });
-    find("panel").replaceChildren(element("div", { class: "groups" }, ...groups));
+    const shown = element("div", { class: "groups" }, ...groups);
+    shown.style.setProperty("--most", Math.max(...GROUPS.map(([name]) => sheets[name]?.shown.length ?? 1)));
+    find("panel").replaceChildren(shown);
     find("panel").dataset.panel = task.panel;
     for (const input of document.querySelectorAll('input[name="same"]')) input.checked = values?.same === (input.value === "true");
     this.count();
@@ -87,7 +89,6 @@ function group(sheet, { title, words, first, ticked }) {
       ...tiles,
     );
   });
-  const pictureRow = element("div", { class: "pictures" }, ...pictures);
-  pictureRow.style.setProperty("--columns", pictures.length);
-  return element("section", { class: "group", "aria-label": title }, element("h2", {}, title, " ", element("span", { class: "muted" }, words)), pictureRow);
+  const heading = element("h2", {}, title, " ", element("span", { class: "muted" }, words));
+  return element("section", { class: "group", "aria-label": title }, heading, element("div", { class: "pictures" }, ...pictures));
 }
