@@ -25,6 +25,7 @@ PARTS = (
     "discovery_maths",
     "training",
     "export",
+    "annotation_page",
     "annotation",
 )
 
