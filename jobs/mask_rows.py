@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass, fields
 from typing import Any
 
 import numpy as np
@@ -106,7 +106,7 @@ def to_parquet(table: pa.Table) -> bytes:
 
 def mask_table(rows: Iterable[MaskRow]) -> pa.Table:
     """Rows as a table of `MASKS`."""
-    return pa.Table.from_pylist([asdict(row) for row in rows], schema=MASKS)
+    return pa.Table.from_pylist([vars(row) for row in rows], schema=MASKS)
 
 
 def mask_rows(batch: pa.RecordBatch) -> Iterator[MaskRow]:
