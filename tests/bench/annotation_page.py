@@ -24,6 +24,7 @@ from service.stack import Stack, free_port
 from tests.bench.harness import Ratio
 from tests.bench.subjects import decoded
 from tests.models.conftest import manifest
+from tests.service.conftest import wait_for
 from tests.service.drafts import write_job
 
 CLASSES, FEATURES = 2_000, 5
@@ -88,7 +89,7 @@ def label(page: Page, turn: int) -> None:
         page.keyboard.press(key)
     page.keyboard.type("grass")
     page.keyboard.press("Enter")
-    page.wait_for_function("(turn) => turns.length > turn", arg=turn)
+    wait_for(lambda: page.evaluate("turns.length") > turn, 60)
     page.wait_for_load_state("networkidle")
 
 

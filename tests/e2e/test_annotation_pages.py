@@ -98,7 +98,7 @@ def test_two_annotators_side_by_side_and_the_owner_sees_agreement_grow(open_page
     owner = open_page(f"/annotations/{session.id}")
     owner.get_by_label("Name", exact=True).first.fill("Ada")
     owner.get_by_role("button", name="Invite").click()
-    link = owner.get_by_label("The link of Ada")
+    link = owner.get_by_role("textbox", name="The link of Ada")
     expect(link).to_have_value(re.compile(r"/label#cci_"))
     ada, ben = open_page(link.input_value()), open_page(link_of(session.invite("Ben")))
     kinds = ("main_object", "background", "main_object", "separate_object")
@@ -212,7 +212,7 @@ def test_a_double_click_and_a_second_tab_count_once(open_page: OpenPage, session
     panel = shown(page)
     assert shown(tab) == panel
     for one, reason in ((page, "a leg"), (tab, "two legs")):
-        one.get_by_role("radio", name="Main object").check()
+        one.get_by_role("radio", name="Main object The class").check()
         one.get_by_role("radio", name="fairly").check()
         one.get_by_label("What do you see in the red places?").fill(reason)
         one.get_by_role("button", name="Save and go on").dblclick()
@@ -403,7 +403,10 @@ def test_links_are_copied_listed_and_revoked(open_page: OpenPage, session: Sessi
     page.get_by_role("button", name="Invite").click()
     page.get_by_role("button", name="Copy").press("Enter")
     expect(page.locator("#copy")).to_have_text("Copied")
-    assert page.evaluate("navigator.clipboard.readText()") == page.get_by_label("The link of Ada").input_value()
+    assert (
+        page.evaluate("navigator.clipboard.readText()")
+        == page.get_by_role("textbox", name="The link of Ada").input_value()
+    )
     row = page.locator("#invitations tbody tr", has_text="Ada")
     expect(row).to_have_count(1)
     row.get_by_role("button", name="Revoke the link of Ada").click()
@@ -462,14 +465,14 @@ def test_votes_go_out_as_a_file_and_come_back(
     other = new_session(server)
     page.goto(f"/annotations/{other.id}")
     page.get_by_label("Import votes").set_input_files(file)
-    page.get_by_role("button", name="Import").click()
+    page.get_by_role("button", name="Import", exact=True).click()
     expect(page.locator("#imported")).to_contain_text("4")
     expect(page.locator("#counts")).to_contain_text("4 answers")
     assert {one["kind"] for one in answers_of(other)} == {"background"}
     broken = tmp_path / f"broken{file.suffix}"
     broken.write_bytes(file.read_bytes()[:-20])
     page.get_by_label("Import votes").set_input_files(broken)
-    page.get_by_role("button", name="Import").click()
+    page.get_by_role("button", name="Import", exact=True).click()
     expect(page.get_by_role("alert").first.locator(".problem")).to_be_visible()
 
 
@@ -489,7 +492,7 @@ def test_two_people_make_a_bank_of_a_discovery(
             for name in ("Ada", "Ben"):
                 owner.get_by_label("Name", exact=True).first.fill(name)
                 owner.get_by_role("button", name="Invite").click()
-                link = owner.get_by_label(f"The link of {name}")
+                link = owner.get_by_role("textbox", name=f"The link of {name}")
                 expect(link).to_be_visible()
                 people.append(open_page(link.input_value(), base=server.url))
             expect(owner.get_by_role("button", name="Publish")).to_be_disabled()
@@ -622,9 +625,8 @@ def test_the_next_panel_is_there_before_it_is_asked_for(open_page: OpenPage, ses
     """Turning waits for nothing: neither for the panel nor for its pictures."""
     page = open_page(link_of(session.invite("Ada")))
     first = shown(page)
-    page.wait_for_function(
-        "performance.getEntriesByType('resource').filter((one) => one.name.includes('/panels/')).length >= 3"
-    )
+    loaded = "performance.getEntriesByType('resource').filter((one) => one.name.includes('/panels/')).length"
+    wait_for(lambda: page.evaluate(loaded) >= 3, 30)
     page.context.set_offline(True)
     answer(page)
     expect_turned(page, first)
