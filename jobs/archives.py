@@ -150,6 +150,36 @@ def read_member(file: IO[bytes], member: Member) -> bytes:
     return data
 
 
+def copy_member(file: IO[bytes], member: Member, target: IO[bytes]) -> None:
+    """Write the bytes of one member, in pieces; as `read_member` for those that are too large to be held.
+
+    Raises:
+        Invalid: What is there does not fit the declared size or checksum.
+    """
+    file.seek(member.offset)
+    left, written, checksum = member.length, 0, 0
+    inflate = zlib.decompressobj(-zlib.MAX_WBITS) if member.method == DEFLATE else None
+    packed = b""
+    try:
+        while written <= member.size and (packed or left):
+            if not packed:
+                packed = file.read(min(MIB, left))
+                left -= len(packed)
+                if not packed:
+                    break
+            piece = inflate.decompress(packed, MIB) if inflate else packed
+            packed = inflate.unconsumed_tail if inflate else b""
+            written += len(piece)
+            checksum = zlib.crc32(piece, checksum)
+            target.write(piece)
+    except zlib.error as error:
+        raise Invalid(f"{member.name!r} is damaged: {error}", field="file") from error
+    if written != member.size:
+        raise Invalid(f"{member.name!r} does not hold the {member.size:,} bytes that it declares.", field="file")
+    if member.crc32 is not None and checksum != member.crc32:
+        raise Invalid(f"{member.name!r} does not fit its checksum.", field="file")
+
+
 class Duplicates:
     """Finds names that occur twice without holding all names: 8 bytes a name, collected in a first pass."""
 

@@ -56,10 +56,10 @@ def map_classes(
     Raises:
         Invalid: `named` or `chosen` names a class that the bank lacks, or nothing is left to audit.
     """
-    targets = {name: _known(bank, target, "class_map") for name, target in (named or {}).items()}
-    wanted = None if chosen is None else {_known(bank, name, "classes") for name in chosen}
-    of_label = np.array([_match(bank, name, targets) for name in dataset_classes], dtype=np.int32)
-    of_output = np.array([_match(bank, name, targets) for name in classifier_classes], dtype=np.int32)
+    targets = {name: known_class(bank, target, "class_map") for name, target in (named or {}).items()}
+    wanted = None if chosen is None else {known_class(bank, name, "classes") for name in chosen}
+    of_label = np.array([match_class(bank, name, targets) for name in dataset_classes], dtype=np.int32)
+    of_output = np.array([match_class(bank, name, targets) for name in classifier_classes], dtype=np.int32)
     outputs, labelled = set(of_output.tolist()), set(bank.labelled_classes)
 
     def reason(index: int) -> str | None:
@@ -84,7 +84,8 @@ def map_classes(
     return ClassMap(of_label, of_output, skipped)
 
 
-def _known(bank: Bank, name: str, field: str) -> int:
+def known_class(bank: Bank, name: str, field: str) -> int:
+    """The index of a class that a request names in `field`. Raises Invalid where the bank has none."""
     try:
         return bank.class_index(name)
     except UnknownClassError as error:
@@ -99,5 +100,6 @@ def match_name(classes: Sequence[str], name: str) -> int:
     return alike[0] if len(alike) == 1 else -1
 
 
-def _match(bank: Bank, name: str, targets: Mapping[str, int]) -> int:
+def match_class(bank: Bank, name: str, targets: Mapping[str, int]) -> int:
+    """The index of the class that a data set's or a classifier's name stands for, -1 where there is none."""
     return targets[name] if name in targets else match_name(bank.classes, name)

@@ -51,7 +51,7 @@ def plan(queue: JobQueue, job: str, inputs: JobInputs) -> Work:
         samples = get_dataset(store, request.dataset).pictures
         fresh = plan_shards(job, samples, request.max_pictures, queue.settings.shard_pictures, request.seed)
         store.write_bytes(name, fresh.model_dump_json(indent=1).encode())
-    shards = _plan(store, job)
+    shards = read_plan(store, job)
     if store.exists(f"discoveries/{job}/selection.json"):
         return _whole_work(store, job, shards, request)
     return Work(_first_pass(shards), _looked_at(store, job, shards))
@@ -59,7 +59,7 @@ def plan(queue: JobQueue, job: str, inputs: JobInputs) -> Work:
 
 def run_shard(queue: JobQueue, job: str, shard: int, inputs: JobInputs) -> int:
     """Do one shard of either pass, unless its files are there."""
-    shards, request = _plan(queue.store, job), _request(inputs)
+    shards, request = read_plan(queue.store, job), _request(inputs)
     if shard < shards.shards:
         if shard not in _looked_at(queue.store, job, shards):
             _look(queue, job, shard, shards, request)
@@ -74,7 +74,7 @@ def run_shard(queue: JobQueue, job: str, shard: int, inputs: JobInputs) -> int:
 def reduce(queue: JobQueue, job: str, inputs: JobInputs) -> Work | None:
     """After the first pass choose the candidates; after the second write the draft."""
     store, request = queue.store, _request(inputs)
-    shards = _plan(store, job)
+    shards = read_plan(store, job)
     name = f"discoveries/{job}/selection.json"
     if not store.exists(name):
         statistics = ClassStatistics()
@@ -131,7 +131,7 @@ def _describe(queue: JobQueue, job: str, shard: int, classes: Sequence[ChosenCla
     """Some classes of one shard of the second pass: of each its pictures first, then what says that they are there."""
     store, selection = queue.store, _selection(queue.store, job)
     subjects = open_subjects(store, queue.settings, request)
-    samples = _samples(store, _plan(store, job), classes, subjects, request.seed)
+    samples = class_samples(store, read_plan(store, job), [chosen.index for chosen in classes], subjects, request.seed)
     report = progress_of(queue.ledger, job, shard)
     done = 0
 
@@ -147,11 +147,10 @@ def _describe(queue: JobQueue, job: str, shard: int, classes: Sequence[ChosenCla
         report(done)
 
 
-def _samples(
-    store: Store, shards: ShardPlan, classes: Sequence[ChosenClass], subjects: Subjects, seed: int
+def class_samples(
+    store: Store, shards: ShardPlan, groups: Sequence[int], subjects: Subjects, seed: int
 ) -> dict[int, PhiSample]:
     """The kept pictures of some classes, out of all shards."""
-    groups = [chosen.index for chosen in classes]
 
     def kept() -> Iterator[PhiSample]:
         for shard in range(shards.shards):
@@ -240,7 +239,8 @@ def _looked_at(store: Store, job: str, shards: ShardPlan) -> frozenset[int]:
     return frozenset(shard for shard in range(shards.shards) if _statistics(shards, shard) in there)
 
 
-def _plan(store: Store, job: str) -> ShardPlan:
+def read_plan(store: Store, job: str) -> ShardPlan:
+    """How a discovery was cut into shards."""
     return ShardPlan.model_validate_json(store.read_bytes(f"discoveries/{job}/plan.json"))
 
 

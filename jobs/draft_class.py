@@ -36,7 +36,7 @@ class Described:
 
 
 @dataclass(frozen=True)
-class _Opened:
+class Opened:
     """A picture of a panel: its name and pixels, float [3, s, s] in [0, 1]."""
 
     sample: str
@@ -70,7 +70,7 @@ def describe_class(
     found, directions, note = find_candidates(chosen, sample, subjects.backbone, features, request)
     labelled = sample.row[sample.label == chosen.index][:STRIP_PICTURES].tolist()
     wanted = {row for one in found for row, _ in one.strongest} | set(labelled)
-    opened = _open(sorted(wanted), subjects)
+    opened = open_pictures(sorted(wanted), subjects)
     files: dict[str, bytes] = {}
     strip = [opened[row] for row in labelled if row in opened]
     strip_file = f"strips/{chosen.index}.jpg" if strip else None
@@ -125,7 +125,7 @@ def describe_class(
     return Described(described, files)
 
 
-def _open(rows: Sequence[int], subjects: Subjects) -> dict[int, _Opened]:
+def open_pictures(rows: Sequence[int], subjects: Subjects) -> dict[int, Opened]:
     """The pictures of some rows as the encoder sees them; those that can no longer be read are left out."""
     opened = {}
     for sample in read_rows(subjects.store, subjects.dataset, rows):
@@ -135,7 +135,7 @@ def _open(rows: Sequence[int], subjects: Subjects) -> dict[int, _Opened]:
             pixels: NDArray[np.uint8] = decode(sample.content, subjects.settings.max_pixels)
         except PictureError:
             continue
-        opened[sample.row] = _Opened(sample.sample, prepare(pixels, subjects.backbone.preprocessing).float() / 255)
+        opened[sample.row] = Opened(sample.sample, prepare(pixels, subjects.backbone.preprocessing).float() / 255)
     return opened
 
 

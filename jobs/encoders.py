@@ -9,6 +9,8 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from itertools import islice
 from pathlib import Path
@@ -249,6 +251,20 @@ def _try_out(weights: Path, spec: EncoderSpec, settings: Settings) -> None:
         )
     if tuple(features.maps.shape[1:]) != entry.maps:
         raise Invalid(f"The network gives maps of {tuple(features.maps.shape[1:])}, not {entry.maps}.", field="file")
+
+
+@contextmanager
+def weights_of(store: Store, settings: Settings, encoder: str) -> Iterator[Path]:
+    """The weights of an encoder, or of a bank's backbone (`bank:<name or digest>`), as a file to be read only.
+
+    Raises:
+        NotFound: There is no such encoder or bank.
+    """
+    if encoder.startswith(OF_BANK):
+        yield find_bank(settings, encoder.removeprefix(OF_BANK)).path / WEIGHTS
+        return
+    with store.local_copy(f"encoders/{encoder}/{WEIGHTS}") as path:
+        yield path
 
 
 def _record(identifier: str) -> str:

@@ -18,7 +18,13 @@ from jobs.store import Store
 if TYPE_CHECKING:
     from jobs.queue import JobInputs, JobQueue
 
-FOLDERS = {"audit": "audits", "discovery": "discoveries", "training": "trainings"}
+FOLDERS = {
+    "audit": "audits",
+    "discovery": "discoveries",
+    "training": "trainings",
+    "export": "exports",
+    "validation": "validations",
+}
 """Where the files of each kind of job lie in the store: `<folder>/<job id>/`."""
 
 
@@ -70,9 +76,12 @@ class Kind:
 @cache
 def kinds() -> Mapping[str, Kind]:
     """All kinds by name."""
-    from jobs import audit_job, discovery, training  # here: its modules use the queue, which uses this table
+    # here: its modules use the queue, which uses this table
+    from jobs import audit_job, discovery, export, training, validation_job
 
-    return {kind.name: kind for kind in (audit_job.KIND, discovery.KIND, training.KIND)}
+    return {
+        kind.name: kind for kind in (audit_job.KIND, discovery.KIND, training.KIND, export.KIND, validation_job.KIND)
+    }
 
 
 def kind_of(request: BaseModel) -> Kind:

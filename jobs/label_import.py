@@ -4,26 +4,26 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from jobs.bank_publication import require_name
 from jobs.catalogue import read_catalogue
 from jobs.class_map import match_name
 from jobs.datasets import get_dataset, get_pictures, read_rows
-from jobs.encoders import OF_BANK, WEIGHTS, encoder_spec, get_encoder, load_encoder
+from jobs.encoders import OF_BANK, encoder_spec, get_encoder, load_encoder, weights_of
 from jobs.errors import Conflict, Invalid
 from jobs.look import look
 from jobs.phi_sample import PhiSample
 from jobs.settings import Settings
 from jobs.store import Store
-from jobs.subjects import find_bank
 from models.backbone import Backbone
-from models.bank import Bank, Manifest, find_banks, write_bank
+from models.bank import Bank, Manifest
+from models.bank_folders import find_banks
+from models.bank_writing import write_bank
 from models.components import Components
 from models.errors import BankError
 from models.importance import Grouping
@@ -75,12 +75,7 @@ class LabelImport:
             Conflict: one has it already.
             NotFound: there is no such encoder or data set.
         """
-        if not re.fullmatch(r"[a-z0-9][a-z0-9_-]{0,63}", wanted.name):
-            raise Invalid(
-                f"{wanted.name[:80]!r} is no name of a bank.",
-                field="name",
-                remedy="Use small letters, digits, - and _.",
-            )
+        require_name(wanted.name)
         if wanted.name in find_banks(settings.banks_dir):
             raise Conflict(f"There is a bank {wanted.name!r} already.", field="name", remedy="Choose another name.")
         self.store = store
@@ -186,18 +181,9 @@ class LabelImport:
 
     def write(self, manifest: Manifest, components: Components | None = None) -> Bank:
         """Write the bank into the folder of banks."""
-        with self._weights() as weights:
+        with weights_of(self.store, self.settings, self.wanted.encoder) as weights:
             destination = self.settings.banks_dir / self.wanted.name
             return write_bank(destination, manifest, weights, components=components)
-
-    @contextmanager
-    def _weights(self) -> Iterator[Path]:
-        encoder = self.wanted.encoder
-        if encoder.startswith(OF_BANK):
-            yield find_bank(self.settings, encoder.removeprefix(OF_BANK)).path / WEIGHTS
-            return
-        with self.store.local_copy(f"encoders/{encoder}/{WEIGHTS}") as path:
-            yield path
 
 
 def some(names: Sequence[str]) -> str:

@@ -20,7 +20,8 @@ from models.importance import Grouping
 from models.label_fit import LabelFit, label_fit, require_fit
 from models.published.rows import channel_rows
 from models.published.salient_counts import Counts, count
-from models.published.salient_imagenet import Pair, read_release
+from models.published.salient_imagenet import read_release
+from models.vote_rows import Pair
 
 CHECKPOINT = "robust-resnet50-l2-3"
 """In the catalogue of encoders: the network whose features were labelled."""

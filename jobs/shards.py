@@ -38,15 +38,15 @@ class ShardPlan(BaseModel):
         drawn = hashlib.blake2b(f"{self.seed} {position}".encode(), digest_size=8).digest()
         return first + int.from_bytes(drawn, "little") % (after - first)
 
-    def file(self, folder: str, shard: int, suffix: str = "parquet") -> str:
-        """A file of the shard in the store, `folder` being that of its kind of job.
+    def file(self, folder: str, shard: int, suffix: str = "parquet", part: str = "shards") -> str:
+        """A file of the shard in the store, `folder` being that of its kind of job and `part` one below the job's.
 
         Another plan or job never gives the same.
         """
         positions = self.positions(shard)
         made_from = f"{self.job} {self.rows} {self.pictures} {positions.start} {positions.stop}"
         key = hashlib.sha256(made_from.encode()).hexdigest()[:16]
-        return f"{folder}/{self.job}/shards/{shard:05d}-{key}.{suffix}"
+        return f"{folder}/{self.job}/{part}/{shard:05d}-{key}.{suffix}"
 
 
 def plan_shards(job: str, rows: int, max_pictures: int | None, shard_pictures: int, seed: int) -> ShardPlan:

@@ -209,6 +209,15 @@ def _move(source: Path, target: Path) -> None:
     target.chmod(0o640)
 
 
+def store_error(error: OSError, name: str) -> Unavailable:
+    """What it means that the operating system failed at a file, also at one on its way to the store."""
+    if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+        return StoreFull(
+            f"No room in the store for {name!r}: {error.strerror}.", remedy="Free some space, then try again."
+        )
+    return Unavailable(f"The store failed at {name!r}: {error}")
+
+
 @contextmanager
 def _translated(name: str) -> Iterator[Any]:
     """Turn what file systems raise into the errors of this room."""
@@ -219,11 +228,7 @@ def _translated(name: str) -> Iterator[Any]:
     except FileNotFoundError as error:
         raise NotFound(f"The store holds no {name!r}.") from error
     except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
-            raise StoreFull(
-                f"No room in the store for {name!r}: {error.strerror}.", remedy="Free some space, then try again."
-            ) from error
-        raise Unavailable(f"The store failed at {name!r}: {error}") from error
+        raise store_error(error, name) from error
     except Exception as error:
         if type(error).__module__ == "builtins":
             raise  # a mistake of ours

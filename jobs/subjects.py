@@ -14,29 +14,24 @@ from jobs.isolation import IsolatedClassifier
 from jobs.settings import Settings
 from jobs.store import Store
 from models.backbone import Backbone
-from models.bank import Bank, find_banks
-from models.errors import BankError
+from models.bank import Bank
+from models.bank_folders import find_banks, locate_bank
 
 
 def find_bank(settings: Settings, name: str) -> Bank:
-    """A bank by its name or its digest (`sha256:...`).
+    """A bank by its name (the latest version), `name@version` or its digest (`sha256:...`).
 
     Raises:
         NotFound: There is no such bank.
         BankError: It is damaged.
     """
-    paths = find_banks(settings.banks_dir)
-    if name in paths:
-        return Bank.load(paths[name])
-    for path in paths.values() if name.startswith("sha256:") else ():
-        try:
-            bank = Bank.load(path)
-        except BankError:
-            continue
-        if bank.digest == name:
-            return bank
-    known = ", ".join(sorted(paths)) or "(none)"
-    raise NotFound(f"There is no bank {name[:80]!r}.", field="bank", remedy=f"Use one of {known}, or a digest.")
+    path = locate_bank(name, settings.banks_dir)
+    if path is None:
+        known = ", ".join(sorted(find_banks(settings.banks_dir))) or "(none)"
+        raise NotFound(
+            f"There is no bank {name[:80]!r}.", field="bank", remedy=f"Use one of {known}, NAME@VERSION, or a digest."
+        )
+    return Bank.load(path)
 
 
 def check_subjects(store: Store, settings: Settings, request: AuditRequest) -> Bank:

@@ -1,8 +1,9 @@
 """The feature bank: a backbone, its class names, and one labelled row per (class, feature).
 
-On disk a bank is a directory: `manifest.json` (everything but tensors and pictures), `backbone.safetensors`, and the
-exemplar pictures if their licence allows passing them on. The manifest lists the SHA-256 of every file and is itself
-hashed, so that one digest names the whole bank and the labels cannot be read with other weights.
+On disk a bank is a directory: `manifest.json` (everything but tensors and pictures), `backbone.safetensors`, the
+exemplar pictures if their licence allows passing them on, and `votes.json` where people labelled it. The manifest lists
+the SHA-256 of every file and is itself hashed, so that one digest names the whole bank and the labels cannot be read
+with other weights.
 """
 
 from __future__ import annotations
@@ -11,9 +12,6 @@ import hashlib
 import json
 import os
 import re
-import shutil
-import tempfile
-from collections.abc import Iterable, Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -26,13 +24,14 @@ from models.preprocessing import Preprocessing
 
 if TYPE_CHECKING:
     from models.backbone import Backbone
-    from models.components import Components
 
 SCHEMA_VERSION = 1
 MANIFEST = "manifest.json"
 WEIGHTS = "backbone.safetensors"
 COMPONENTS = "components.safetensors"
-BUILT_IN = Path(__file__).parent / "banks"
+VERSIONS = ".versions"
+"""Folder beside the banks that has their later versions."""
+
 
 Label = Literal["core", "spurious"]
 Kind = Literal["main_object", "background", "separate_object", "ambiguous"]
@@ -131,6 +130,14 @@ class Manifest(BaseModel):
     features: tuple[Feature, ...] = Field(min_length=1)
     exemplars: tuple[Exemplar, ...] = ()
     card: dict[str, Any] = {}
+    version: int | None = Field(
+        None,
+        ge=1,
+        description="Of this name, from 1. Left out in banks that were never published; then it counts as 1.",
+    )
+    parent: str | None = Field(
+        None, pattern=r"^sha256:[0-9a-f]{64}$", description="Digest of the version before, where there is one."
+    )
     files: dict[str, str] = Field({}, description="SHA-256 of every other file of the bank, by relative path.")
 
     @model_validator(mode="after")
@@ -191,14 +198,14 @@ class Bank:
             BankError: the bank is damaged, of another schema, or does not fit its weights; the message says which.
         """
         path = Path(path)
-        manifest = _read_manifest(path)
+        manifest = read_manifest(path)
         for name, expected in manifest.files.items():
             file = path / name
             if not file.is_file():
-                raise BankError(f"bank {path.name!r} is damaged: file {name!r} is missing", field="bank")
-            if _sha256(file) != expected:
+                raise BankError(f"bank {_called(path)!r} is damaged: file {name!r} is missing", field="bank")
+            if file_digest(file) != expected:
                 raise BankError(
-                    f"bank {path.name!r} is damaged: {name!r} does not have the digest its manifest states",
+                    f"bank {_called(path)!r} is damaged: {name!r} does not have the digest its manifest states",
                     field="bank",
                     remedy="copy the bank again from where it was published",
                 )
@@ -282,68 +289,24 @@ class Bank:
         )
 
 
-def write_bank(
-    destination: str | os.PathLike[str],
-    manifest: Manifest,
-    weights: str | os.PathLike[str],
-    pictures: Mapping[str, bytes] | None = None,
-    components: Components | None = None,
-) -> Bank:
-    """Write a bank so that it is there whole or not at all; an older one of the same place is replaced.
-
-    Args:
-        destination: its directory.
-        manifest: what it states; `files` is filled in here.
-        weights: safetensors file of the backbone.
-        pictures: exemplar files by relative path, as the manifest's exemplars name them.
-        components: directions of the rows that are neural principal components.
+def read_manifest(path: Path) -> Manifest:
+    """The manifest of the bank in this folder, checked for itself; the files it lists are not looked at.
 
     Raises:
-        BankError: the parts do not fit each other.
+        BankError: as `Bank.load`.
     """
-    destination = Path(destination)
-    destination.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=destination.parent, prefix=".bank-") as workshop:
-        draft = Path(workshop) / "bank"
-        draft.mkdir()
-        shutil.copyfile(weights, draft / WEIGHTS)
-        if components is not None:
-            components.save(draft / COMPONENTS)
-        for name, content in (pictures or {}).items():
-            (draft / name).parent.mkdir(parents=True, exist_ok=True)
-            (draft / name).write_bytes(content)
-        files = {str(f.relative_to(draft)): _sha256(f) for f in sorted(draft.rglob("*")) if f.is_file()}
-        complete = Manifest.model_validate(manifest.model_dump(mode="json") | {"files": files})
-        text = json.dumps({**complete.model_dump(mode="json"), "digest": complete.digest()}, indent=1)
-        (draft / MANIFEST).write_text(text + "\n")
-        Bank.load(draft)
-        if destination.exists():
-            destination.rename(Path(workshop) / "old")
-        draft.rename(destination)
-    return Bank.load(destination)
-
-
-def find_banks(*folders: str | os.PathLike[str]) -> dict[str, Path]:
-    """Banks by name: the built-in ones, then those in `folders`, later ones hiding earlier ones of the same name."""
-    found: dict[str, Path] = {}
-    for folder in (BUILT_IN, *map(Path, folders)):
-        manifests: Iterable[Path] = sorted(folder.glob(f"*/{MANIFEST}")) if folder.is_dir() else ()
-        found |= {file.parent.name: file.parent for file in manifests}
-    return found
-
-
-def _read_manifest(path: Path) -> Manifest:
+    called = _called(path)
     try:
         content = json.loads((path / MANIFEST).read_text())
     except OSError as error:
-        raise BankError(f"no bank at {path.name!r}: {MANIFEST} cannot be read", field="bank") from error
+        raise BankError(f"no bank at {called!r}: {MANIFEST} cannot be read", field="bank") from error
     except ValueError as error:
-        raise BankError(f"bank {path.name!r} is damaged: {MANIFEST} is not JSON", field="bank") from error
+        raise BankError(f"bank {called!r} is damaged: {MANIFEST} is not JSON", field="bank") from error
     if not isinstance(content, dict) or "schema_version" not in content:
-        raise BankError(f"{path.name!r} is not a feature bank: {MANIFEST} states no schema_version", field="bank")
+        raise BankError(f"{called!r} is not a feature bank: {MANIFEST} states no schema_version", field="bank")
     if content["schema_version"] != SCHEMA_VERSION:
         raise BankError(
-            f"bank {path.name!r} has schema version {content['schema_version']!r}, this release reads {SCHEMA_VERSION}",
+            f"bank {called!r} has schema version {content['schema_version']!r}, this release reads {SCHEMA_VERSION}",
             field="bank",
             remedy="export it again with the release that reads it",
         )
@@ -351,21 +314,29 @@ def _read_manifest(path: Path) -> Manifest:
     try:
         manifest = Manifest.model_validate(content)
     except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"])
-        raise BankError(
-            f"bank {path.name!r} is damaged: {where or 'manifest'}: {first['msg']}", field="bank"
-        ) from error
+        raise invalid_manifest(called, error) from error
     if stated != manifest.digest():
         raise BankError(
-            f"bank {path.name!r} is damaged: its manifest does not have the digest it states",
+            f"bank {called!r} is damaged: its manifest does not have the digest it states",
             field="bank",
             remedy="labels are never edited in place; publish a new bank instead",
         )
     for name in (WEIGHTS, *([COMPONENTS] if manifest.components else [])):
         if name not in manifest.files:
-            raise BankError(f"bank {path.name!r} lists no {name}", field="bank")
+            raise BankError(f"bank {called!r} lists no {name}", field="bank")
     return manifest
+
+
+def invalid_manifest(called: str, error: ValidationError) -> BankError:
+    """What is wrong with the manifest of the bank so called, in a sentence."""
+    first = error.errors()[0]
+    where = ".".join(str(part) for part in first["loc"])
+    return BankError(f"bank {called!r} is damaged: {where or 'manifest'}: {first['msg']}", field="bank")
+
+
+def _called(path: Path) -> str:
+    """The bank in this folder, as a message names it: `<name>/` or `.versions/<name>/<version>/`."""
+    return f"{path.parent.name}@{path.name}" if path.parent.parent.name == VERSIONS else path.name
 
 
 def _check_weights(path: Path, manifest: Manifest) -> None:
@@ -386,6 +357,7 @@ def _check_weights(path: Path, manifest: Manifest) -> None:
             )
 
 
-def _sha256(file: Path) -> str:
+def file_digest(file: Path) -> str:
+    """SHA-256 of a file, 64 hexadecimal digits."""
     with file.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()

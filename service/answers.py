@@ -11,9 +11,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from jobs.encodings import ZERO, npz, png, run_lengths, signed_levels
 from models.bank import Bank
 from models.geometry import Axis, Placement
-from service.encodings import ZERO, npz, png, run_lengths, signed_levels
 from service.maps import PARTS, Explanation
 from service.options import MaskOptions
 from service.problems import Problem

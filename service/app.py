@@ -13,6 +13,7 @@ from litserve import LitServer
 from litserve.loops.base import _SENTINEL_VALUE
 from starlette.middleware import Middleware
 
+from jobs.annotations import Annotations
 from jobs.catalogue import read_catalogue
 from jobs.errors import Invalid, JobsError
 from jobs.queue import JobQueue
@@ -30,19 +31,28 @@ from service.limits import BodyLimit, Connection, spool_large_parts
 from service.metrics import Observer, share_metrics
 from service.problems import Problem, install
 from service.routes import (
+    annotation_results,
+    annotation_votes,
     audits,
+    bank_edits,
+    bank_files,
     banks,
     capabilities,
     classifiers,
     datasets,
     discoveries,
     encoders,
+    exports,
     health,
     jobs,
     keys,
+    label,
     masks,
     pages,
     trainings,
+)
+from service.routes import (
+    annotations as annotation_sessions,
 )
 from service.submission import Submission
 from service.tickets import Tickets
@@ -50,12 +60,19 @@ from service.tickets import Tickets
 ROUTERS: tuple[APIRouter, ...] = (
     masks.router,
     banks.router,
+    bank_files.router,
+    bank_edits.router,
     datasets.router,
     classifiers.router,
     encoders.router,
     audits.router,
     discoveries.router,
     trainings.router,
+    exports.router,
+    annotation_sessions.router,
+    annotation_results.router,
+    annotation_votes.router,
+    label.router,
     jobs.router,
     capabilities.router,
     keys.router,
@@ -74,8 +91,10 @@ Which parts of a picture does a classifier rely on that it should not?
 * **Now, for a picture**: `POST /v1/masks` gives the core and spurious features of a class as soft masks, and the exact
   share of the score that each contributes.
 * **Later, for a data set**: upload a classifier and a data set, submit an audit, follow its job, read its report.
-* **With no bank yet**: submit a discovery, and look at the draft it leaves: candidate features of every class.
+* **With no bank yet**: submit a discovery, and look at the draft it leaves: candidate features of every class. Let
+  people label it in an annotation, and publish the bank.
 * **With no encoder to discover with**: submit a training, which makes one of your own classes.
+* **With a bank**: submit an export, and get the masks of a whole data set as files.
 
 Where keys are on, every path but `/livez` and `/readyz` needs one: `Authorization: Bearer cck_...` or `X-API-Key`.
 Errors are RFC 9457 problem details; their `type` is stable, see docs/api.md.
@@ -163,6 +182,7 @@ def build_server(settings: Settings, folder: Path) -> Server:
         raise Invalid(problem.detail, field="default_bank", remedy=problem.remedy) from problem
     state.catalogue = read_catalogue(settings)
     state.queue = JobQueue(settings)
+    state.annotations = Annotations(store, state.queue.ledger)
     state.idempotency = Idempotency(state.queue.ledger)
     state.redis = redis.Redis.from_url(
         settings.redis_url, socket_connect_timeout=REDIS_SECONDS, socket_timeout=REDIS_SECONDS, decode_responses=True
@@ -173,7 +193,7 @@ def build_server(settings: Settings, folder: Path) -> Server:
 
     app.user_middleware = [
         Middleware(Observer),
-        Middleware(Guard, keys=state.keys, needed=keys_needed(settings)),
+        Middleware(Guard, keys=state.keys, invitations=state.annotations.invitations, needed=keys_needed(settings)),
         Middleware(BodyLimit, settings=settings),
     ]
     install(app)

@@ -1,4 +1,7 @@
-"""Who may call what: every path but the health checks needs a valid key, and routes add the scope they need."""
+"""Who may call what: every path but the health checks needs a valid key, and routes add the scope they need.
+
+Annotators have no key: their invitations open `/v1/label` alone, and the page that asks it needs nothing.
+"""
 
 from __future__ import annotations
 
@@ -17,14 +20,19 @@ from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Send
 from starlette.types import Scope as Connection
 
+from jobs.annotation_invitations import Invitations
 from jobs.errors import JobsError
 from jobs.settings import Settings
+from service.invited import admit, concerns_annotators, is_invitation
 from service.keys import SCOPES, KeyStore, Scope
 from service.problems import Problem, from_jobs_error, request_id
 
 log = structlog.get_logger(__name__)
 
 OPEN_PATHS = frozenset({"/livez", "/readyz"})
+OPEN_PAGES = ("/label", "/static/")
+"""The annotators' page, and what it is made of: they hold no data themselves."""
+
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 CHALLENGE = 'Basic realm="cuecheck", charset="UTF-8", Bearer realm="cuecheck"'
 """Basic first: Chromium 156 overlooks it behind another scheme, and never asks for the key."""
@@ -82,17 +90,22 @@ class Guard:
     it send: so where no header was set on purpose, changes are refused when they come from another site.
     """
 
-    def __init__(self, app: ASGIApp, keys: KeyStore, needed: bool) -> None:
+    def __init__(self, app: ASGIApp, keys: KeyStore, invitations: Invitations, needed: bool) -> None:
         self.app = app
         self.keys = keys
+        self.invitations = invitations
         self.needed = needed
 
     async def __call__(self, scope: Connection, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http" or scope["path"] in OPEN_PATHS:
+        if scope["type"] != "http" or _is_open(scope["path"]):
             await self.app(scope, receive, send)
             return
+        state = scope.setdefault("state", {})
         try:
-            scope.setdefault("state", {})["principal"] = await self._admit(scope)
+            if concerns_annotators(scope["path"]):
+                state["invitation"] = await admit(self.invitations, Headers(scope=scope))
+            else:
+                state["principal"] = await self._admit(scope)
         except Problem as problem:
             await problem.response(request_id(scope))(scope, receive, send)
             return
@@ -106,6 +119,8 @@ class Guard:
             raise Problem(
                 "forbidden", "A page of another site made this request.", remedy="Send the key in a header of its own."
             )
+        if is_invitation(token):
+            raise Problem("forbidden", "An invitation opens /v1/label and nothing else.", remedy="Send an API key.")
         if not self.needed:
             return LOCAL_USER
         if token is None:
@@ -127,6 +142,10 @@ class Guard:
                 headers={"WWW-Authenticate": CHALLENGE},
             )
         return Principal(id=record.id, name=record.name, scopes=tuple(record.scopes))
+
+
+def _is_open(path: str) -> bool:
+    return path in OPEN_PATHS or path == OPEN_PAGES[0] or path.startswith(OPEN_PAGES[1])
 
 
 def _token(headers: Headers) -> tuple[str | None, bool]:

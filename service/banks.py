@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from threading import Lock
 
-from models.bank import MANIFEST, Bank, find_banks
-from models.errors import BankError
+from models.bank import MANIFEST, Bank
+from models.bank_folders import bank_versions, find_banks, locate_bank
 from service.problems import Problem
 
 
@@ -28,32 +28,43 @@ class Banks:
         return sorted(find_banks(self._folder))
 
     def opened(self, name: str) -> Bank | None:
-        """A bank by its name, if it has been opened before and is still the same; quick, where `get` may hash files."""
-        path = find_banks(self._folder).get(name)
+        """A bank as in `get`, if it was opened before and is still the same; quick, where `get` may hash files."""
+        path = locate_bank(name, self._folder)
         written, bank = self._opened.get(path, (0, None)) if path else (0, None)
         return bank if path and bank and written == _written(path) else None
 
     def get(self, name: str) -> Bank:
-        """A bank by its name or its digest (`sha256:...`).
+        """A bank by its name (the latest version), `name@version` or its digest (`sha256:...`).
 
         Raises:
-            Problem: there is no such bank, or it is damaged.
+            Problem: there is no such bank.
+            BankError: it is damaged.
         """
-        paths = find_banks(self._folder)
-        if name.startswith("sha256:"):
-            # Those opened before come first: the worker asks by digest for every batch.
-            candidates = [*self._opened, *paths.values()]
-            found = next((bank for bank in map(self._open_if_whole, candidates) if bank and bank.digest == name), None)
-        else:
-            found = self._open(paths[name]) if name in paths else None
-        if found is None:
-            raise Problem(
-                "unknown-bank",
-                f"There is no bank {name[:100]!r}.",
-                field="bank",
-                remedy=f"Use one of {', '.join(sorted(paths)) or '(none)'}, or a digest.",
-            )
-        return found
+        path = locate_bank(name, self._folder)
+        if path is None:
+            raise self._unknown(name)
+        return self._open(path)
+
+    def versions(self, name: str) -> tuple[str, list[int]]:
+        """The name that a name, `name@version` or digest stands for, and its versions, ascending.
+
+        Raises:
+            Problem: there is no such bank.
+        """
+        plain = self.get(name).name if name.startswith("sha256:") else name.partition("@")[0]
+        found = list(bank_versions(plain, self._folder))
+        if not found:
+            raise self._unknown(name)
+        return plain, found
+
+    def _unknown(self, name: str) -> Problem:
+        known = ", ".join(self.names()) or "(none)"
+        return Problem(
+            "unknown-bank",
+            f"There is no bank {name[:100]!r}.",
+            field="bank",
+            remedy=f"Use one of {known}, NAME@VERSION, or a digest.",
+        )
 
     def _open(self, path: Path) -> Bank:
         """Raises `BankError` for a damaged bank."""
@@ -64,12 +75,6 @@ class Banks:
                 bank = Bank.load(path)
                 self._opened[path] = written, bank
             return bank
-
-    def _open_if_whole(self, path: Path) -> Bank | None:
-        try:
-            return self._open(path)
-        except (BankError, OSError):
-            return None
 
 
 def _written(path: Path) -> int:

@@ -16,7 +16,20 @@ from jobs.errors import JobsError, Unavailable
 from jobs.settings import Settings
 from models.errors import ModelsError
 from service.client_errors import Busy, ClientError
-from service.commands import audit, banks, classifiers, datasets, demo, encoders, jobs, keys, masks, planted, server
+from service.commands import (
+    annotate,
+    audit,
+    banks,
+    classifiers,
+    datasets,
+    demo,
+    encoders,
+    jobs,
+    keys,
+    masks,
+    planted,
+    server,
+)
 from service.commands.connection import Connection
 from service.console import ExitCode, complain, err, out
 from service.stack import local_url
@@ -33,6 +46,7 @@ for module in (server, masks, audit, demo):
 for name, group in {
     "jobs": jobs.app,
     "bank": banks.app,
+    "annotate": annotate.app,
     "dataset": datasets.app,
     "classifier": classifiers.app,
     "encoder": encoders.app,

@@ -21,21 +21,36 @@ from urllib.parse import quote
 import httpx
 from pydantic import BaseModel
 
+from jobs.annotation_invitations import TOKEN_PREFIX
 from jobs.classifiers import ClassifierRecord
 from jobs.datasets import DatasetRecord
 from jobs.discovery_request import DiscoveryRequest
 from jobs.encoder_declaration import EncoderDeclaration
 from jobs.encoder_record import EncoderRecord
+from jobs.export_manifest import ExportManifest
+from jobs.export_request import ExportRequest
 from jobs.layouts import Layout
 from jobs.records import JobRecord
 from jobs.training_epochs import Epochs
 from jobs.training_request import TrainingRequest
+from models.bank_diff import BankDiff
 from models.classifiers.spec import ClassifierSpec
 from models.draft import Draft, DraftSummary
+from service.annotation_client import AnnotationClient, LabelClient
 from service.client_errors import Broken, Busy, ClientError, Refused
 from service.drafts import ClassAnswer
 from service.problems import ProblemDetails
-from service.schemas import BankClass, BankDetails, BankFeatures, BankList, MasksAnswer, Page
+from service.schemas import (
+    Artefact,
+    BankClass,
+    BankDetails,
+    BankFeatures,
+    BankList,
+    BankSummary,
+    BankVersions,
+    MasksAnswer,
+    Page,
+)
 
 if TYPE_CHECKING:  # both come with torch, and whoever lists jobs need not wait for that
     from jobs.audit import AuditRequest
@@ -62,11 +77,13 @@ class Client:
 
         Args:
             url: Root of the service.
-            key: API key, where the service asks for one.
+            key: API key, where the service asks for one; or an invitation's token, for `label`.
             timeout: Longest wait for the next byte of an answer, seconds.
             transport: How requests travel, for tests and proxies.
         """
         headers = {"X-API-Key": key} if key else {}
+        if key is not None and key.startswith(TOKEN_PREFIX):
+            headers = {"Authorization": f"Bearer {key}"}
         self.url = url.rstrip("/")
         self._http = httpx.Client(base_url=url, headers=headers, timeout=timeout, transport=transport)
 
@@ -101,7 +118,7 @@ class Client:
         return BankList.model_validate_json(self._send("GET", "/v1/banks").content)
 
     def bank(self, bank: str) -> BankDetails:
-        """One feature bank, by name or digest, with its card."""
+        """One feature bank, by name, `name@version` or digest, with its card."""
         return BankDetails.model_validate_json(self._send("GET", f"/v1/banks/{bank}").content)
 
     def bank_classes(self, bank: str) -> Iterator[BankClass]:
@@ -112,6 +129,55 @@ class Client:
         """The labelled features of a class."""
         path = f"/v1/banks/{bank}/classes/{class_name}/features"
         return BankFeatures.model_validate_json(self._send("GET", path).content)
+
+    def bank_versions(self, bank: str) -> BankVersions:
+        """All versions of a bank, the latest first."""
+        return BankVersions.model_validate_json(self._send("GET", f"/v1/banks/{bank}/versions").content)
+
+    def diff_banks(self, bank: str, other: str) -> BankDiff:
+        """What is different in another bank."""
+        answer = self._send("GET", f"/v1/banks/{bank}/diff", params={"with": other})
+        return BankDiff.model_validate_json(answer.content)
+
+    def export_bank(self, bank: str, target: IO[bytes]) -> str:
+        """Write a whole bank as one file; the name that the service gives it, e.g. `birds@2.zip`."""
+        path = f"/v1/banks/{bank}/export"
+        with _translated(self._http.base_url), self._http.stream("GET", path) as answer:
+            if answer.is_error:
+                answer.read()
+                raise _error(answer)
+            for piece in answer.iter_bytes(2**20):
+                target.write(piece)
+        return answer.headers["Content-Disposition"].partition('filename="')[2].rstrip('"')
+
+    def import_bank(self, file: Source, name: str | None = None, idempotency_key: str | None = None) -> BankSummary:
+        """Take a bank from a file, under another name if one is given; one that is here already is left as it is."""
+        answer = self._upload("/v1/banks", file, {"name": name} if name else {}, idempotency_key)
+        return BankSummary.model_validate_json(answer.content)
+
+    def rethreshold_bank(
+        self, bank: str, threshold: int, of: int | None = None, name: str | None = None, key: str | None = None
+    ) -> BankSummary:
+        """Publish a bank decided anew by another threshold; its next version, or under another name."""
+        return self._edit(bank, "rethreshold", {"threshold": threshold, "of": of, "name": name}, key)
+
+    def rename_bank(self, bank: str, name: str, title: str | None = None, key: str | None = None) -> BankSummary:
+        """Publish a bank under another name."""
+        return self._edit(bank, "rename", {"name": name, "title": title}, key)
+
+    def merge_banks(
+        self,
+        bank: str,
+        other: str,
+        name: str,
+        title: str | None = None,
+        threshold: int | None = None,
+        of: int | None = None,
+        key: str | None = None,
+    ) -> BankSummary:
+        """Publish the rows of two banks of the same network as one."""
+        fields = {"with": other, "name": name, "title": title, "threshold": threshold, "of": of}
+        return self._edit(bank, "merge", fields, key)
 
     # --- Data sets and classifiers
 
@@ -199,6 +265,39 @@ class Client:
         """Queue a training, as `submit_audit`."""
         return self._submit("/v1/trainings", request, idempotency_key)
 
+    def submit_export(self, request: ExportRequest, idempotency_key: str | None = None) -> JobRecord:
+        """Queue an export of masks, as `submit_audit`."""
+        return self._submit("/v1/exports", request, idempotency_key)
+
+    def exports(self) -> Iterator[JobRecord]:
+        """All exports, the newest first."""
+        return map(JobRecord.model_validate, self._pages("/v1/exports"))
+
+    def export_manifest(self, export: str) -> ExportManifest:
+        """What a finished export has written, and where."""
+        path = f"/v1/exports/{export}/artefacts/manifest.json"
+        return ExportManifest.model_validate_json(self._send("GET", path).content)
+
+    def export_artefacts(self, export: str) -> Iterator[Artefact]:
+        """The files that an export left so far."""
+        return map(Artefact.model_validate, self._pages(f"/v1/exports/{export}/artefacts"))
+
+    def download_export(self, export: str, name: str, target: Path) -> None:
+        """Write one of its files to `target`, which is there whole or not at all."""
+        part = target.with_name(f".{target.name}.part")
+        path = f"/v1/exports/{export}/artefacts/{quote(name)}"
+        try:
+            with _translated(self._http.base_url), self._http.stream("GET", path) as answer:
+                if answer.is_error:
+                    answer.read()
+                    raise _error(answer)
+                with part.open("wb") as file:
+                    for chunk in answer.iter_bytes():
+                        file.write(chunk)
+            part.replace(target)
+        finally:
+            part.unlink(missing_ok=True)
+
     def trainings(self) -> Iterator[JobRecord]:
         """All trainings, the newest first."""
         return map(JobRecord.model_validate, self._pages("/v1/trainings"))
@@ -275,6 +374,18 @@ class Client:
         """The report as it is kept: `application/json` or `text/html`."""
         return self._send("GET", f"/v1/audits/{audit}/report", headers={"Accept": media_type}).content
 
+    # --- Annotations
+
+    @property
+    def annotations(self) -> AnnotationClient:
+        """What owners of annotations do."""
+        return AnnotationClient(self._send, self._pages)
+
+    @property
+    def label(self) -> LabelClient:
+        """What annotators do, where the key is an invitation's token."""
+        return LabelClient(self._send)
+
     # --- The wire
 
     def _submit(self, path: str, request: BaseModel, idempotency_key: str | None) -> JobRecord:
@@ -282,10 +393,17 @@ class Client:
         answer = self._send("POST", path, json=request.model_dump(exclude_defaults=True), headers=headers)
         return JobRecord.model_validate_json(answer.content)
 
-    def _pages(self, path: str) -> Iterator[Any]:
+    def _edit(self, bank: str, action: str, fields: Mapping[str, object], idempotency_key: str | None) -> BankSummary:
+        headers = {"Idempotency-Key": idempotency_key} if idempotency_key else {}
+        given = {name: value for name, value in fields.items() if value is not None}
+        answer = self._send("POST", f"/v1/banks/{bank}/{action}", json=given, headers=headers)
+        return BankSummary.model_validate_json(answer.content)
+
+    def _pages(self, path: str, parameters: Mapping[str, Any] | None = None) -> Iterator[Any]:
         cursor: str | None = None
         while True:
-            answer = self._send("GET", path, params={"cursor": cursor} if cursor else {})
+            fields = {**(parameters or {}), **({"cursor": cursor} if cursor else {})}
+            answer = self._send("GET", path, params=fields)
             page = Page[Any].model_validate_json(answer.content)
             yield from page.items
             cursor = page.next

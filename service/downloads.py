@@ -19,6 +19,9 @@ MEDIA_TYPES = {
     "png": PNG,
     "parquet": "application/vnd.apache.parquet",
     "csv": "text/csv; charset=utf-8",
+    "zip": "application/zip",
+    "tar": "application/x-tar",
+    "jsonl": "application/x-ndjson",
 }
 CHUNK = 2**18
 KEPT = {"Cache-Control": "private, max-age=86400", "X-Content-Type-Options": "nosniff"}

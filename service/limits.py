@@ -14,7 +14,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from jobs.settings import Settings
 from service.problems import Problem, request_id
 
-UPLOAD_PATHS = ("/v1/datasets", "/v1/classifiers", "/v1/encoders")
+UPLOAD_PATHS = ("/v1/datasets", "/v1/classifiers", "/v1/encoders", "/v1/banks")
 SPOOL_BYTES = 2**20
 """Parts of a form up to this size stay in memory, larger ones go to a temporary file."""
 

@@ -11,12 +11,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from jobs.encodings import soft_levels
 from models.backbone import Backbone, Features
 from models.bank import Bank, Feature
 from models.contributions import Contributions, contributions
 from models.geometry import Placement, carry, spread
 from models.masks import Selection, nams
-from service.encodings import soft_levels
 from service.options import MaskOptions
 
 PARTS = ("core", "spurious", "unlabelled")

@@ -8,6 +8,7 @@ from typing import Any, Generic, Literal, TypeVar
 from pydantic import BaseModel, Field
 
 from models.bank import Kind, Label, Votes
+from models.bank_card import Provenance
 from service.keys import Scope
 from service.problems import ProblemDetails
 
@@ -17,6 +18,15 @@ Size = Literal["input", "original"]
 
 
 Item = TypeVar("Item")
+
+
+class Artefact(BaseModel):
+    """A file that a job left."""
+
+    name: str = Field(examples=["report.json"])
+    bytes: int
+    media_type: str = Field(examples=["application/json"])
+    href: str = Field(description="Where it is downloaded.", examples=["/v1/audits/3f2a.../artefacts/report.json"])
 
 
 class Page(BaseModel, Generic[Item]):
@@ -168,6 +178,7 @@ class BankSummary(BaseModel):
     """A feature bank in a list."""
 
     name: str = Field(examples=["planted"])
+    version: int | None = Field(None, description="Of this name, from 1; the latest one answers to the name alone.")
     digest: str | None = Field(None, description="Absent where the bank is damaged.")
     title: str | None = None
     licence: str | None = None
@@ -188,10 +199,30 @@ class BankDetails(BankSummary):
     """One feature bank."""
 
     labeller: str = Field(description="Who or what gave the labels.")
+    parent: str | None = Field(None, description="Digest of the version before, where there is one.")
+    provenance: Provenance = Field(description="Where the labels come from, as far as the card says it.")
     architecture: str
     input_size: int = Field(description="Side of the square network input, pixels.")
     maps: tuple[int, int, int] = Field(description="Features, height and width of the penultimate maps.")
     card: dict[str, Any] = Field(description="How it was made and what was measured of it.")
+
+
+class BankVersion(BaseModel):
+    """One version of a bank."""
+
+    version: int
+    digest: str | None = Field(None, description="Absent where this version is damaged.")
+    parent: str | None = Field(None, description="Digest of the version before, where there is one.")
+    title: str | None = None
+    published: str | None = Field(None, description="When, UTC; unknown of banks that were never published.")
+    problem: str | None = Field(None, description="Why it cannot be used, if it cannot.")
+
+
+class BankVersions(BaseModel):
+    """All versions of a bank, the latest first."""
+
+    name: str
+    versions: list[BankVersion]
 
 
 class BankClass(ClassName):

@@ -8,11 +8,12 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from models.agreement import decide
 from models.bank import Feature, Votes
 from models.components import ClassComponents, Components
 from models.importance import importance
-from models.published.salient_imagenet import Pair, decide
 from models.training.features import statistics
+from models.vote_rows import Pair
 
 
 def channel_rows(

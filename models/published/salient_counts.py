@@ -8,10 +8,11 @@ from dataclasses import dataclass, fields
 from typing import get_args
 
 import numpy as np
-from numpy.typing import NDArray
 
+from models.agreement import PLACES, Place, core_or_not, decide, fleiss_kappa, vote_table
 from models.bank import Kind
-from models.published.salient_imagenet import ANSWERS_PER_PAIR, RANKS, Pair, Place, decide
+from models.published.salient_imagenet import ANSWERS_PER_PAIR, RANKS
+from models.vote_rows import Pair
 
 BUSIEST = 10
 """Annotators whose share of all answers is given."""
@@ -85,8 +86,8 @@ def count(pairs: Sequence[Pair], threshold: int = 3) -> Counts:
     kinds = [decide(pair.votes, threshold)[1] for pair in pairs]
     spurious = [kind != "main_object" for kind in kinds]
     answers = [answer for pair in pairs for answer in pair.answers]
-    table = np.array([[getattr(pair.votes, place) for place in get_args(Place)] for pair in pairs])
-    main = table[:, get_args(Place).index("main_object")]
+    table = vote_table(pair.votes for pair in pairs)
+    main = core_or_not(table)[:, 0]
     spurious_of: Counter[int] = Counter({pair.class_index: 0 for pair in pairs})
     core_for: defaultdict[int, set[int]] = defaultdict(set)
     spurious_for: defaultdict[int, set[int]] = defaultdict(set)
@@ -109,7 +110,7 @@ def count(pairs: Sequence[Pair], threshold: int = 3) -> Counts:
         classes_by_spurious=tuple(by_count[number] for number in range(RANKS + 1)),
         classes_with_core=len({index for held in core_for.values() for index in held}),
         spurious_by_rank=tuple(by_rank[rank] for rank in range(1, RANKS + 1)),
-        answers={place: int(total) for place, total in zip(get_args(Place), table.sum(axis=0), strict=True)},
+        answers={place: int(total) for place, total in zip(PLACES, table.sum(axis=0), strict=True)},
         confidences=tuple(confidences[float(level)] for level in range(1, 6)),
         mean_confidence=float(np.mean(known)) if known else float("nan"),
         workers=len(workers),
@@ -123,23 +124,10 @@ def count(pairs: Sequence[Pair], threshold: int = 3) -> Counts:
             pair.feature_index in core_for for pair, bad in zip(pairs, spurious, strict=True) if bad
         ),
         kappa=fleiss_kappa(table),
-        kappa_binary=fleiss_kappa(np.stack([main, table.sum(axis=1) - main], axis=1)),
+        kappa_binary=fleiss_kappa(core_or_not(table)),
         weighted_flips=sum((margin > 0) != bad and margin != 0 for margin, bad in zip(margins, spurious, strict=True)),
         weighted_ties=margins.count(0),
     )
-
-
-def fleiss_kappa(table: NDArray[np.int64]) -> float:
-    """Agreement beyond chance (Fleiss, 1971); NaN where all answers are the same.
-
-    Args:
-        table: [subjects, categories], answers per category; the same number, at least 2, for each subject.
-    """
-    raters = table[0].sum()
-    shares = table.sum(axis=0) / table.sum()
-    by_chance = float((shares**2).sum())
-    observed = float(((table**2).sum(axis=1) - raters).mean() / (raters * (raters - 1)))
-    return (observed - by_chance) / (1 - by_chance) if by_chance < 1 else float("nan")
 
 
 def _weighted_margin(pair: Pair) -> float:

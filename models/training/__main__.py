@@ -8,7 +8,7 @@ from typing import Annotated
 import torch
 import typer
 
-from models.bank import BUILT_IN
+from models.bank_folders import BUILT_IN
 from models.planted.scenes import draw_scenes
 from models.shipped import CIFAR10, PLANTED_FAMILY
 from models.training import recipes

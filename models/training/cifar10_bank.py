@@ -15,13 +15,14 @@ from PIL import Image, ImageDraw
 from pydantic import BaseModel, ConfigDict, Field
 from torch.nn import functional
 
+from models.agreement import decide
 from models.backbone import Backbone
-from models.bank import WEIGHTS, Bank, Exemplar, Feature, Manifest, Votes, write_bank
+from models.bank import WEIGHTS, Bank, Exemplar, Feature, Manifest, Votes
+from models.bank_writing import write_bank
 from models.encoder import EncoderSpec
 from models.importance import top_features
 from models.masks import nams
 from models.training.features import Activations, activations, forward, importances, statistics
-from models.training.overlap import decide
 from models.training.pictures import LabelledPictures
 
 TOP = 5

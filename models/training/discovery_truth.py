@@ -9,7 +9,8 @@ from pathlib import Path
 import torch
 
 from models.backbone import Backbone
-from models.bank import BUILT_IN, Bank
+from models.bank import Bank
+from models.bank_folders import BUILT_IN
 from models.classifiers import open_classifier
 from models.classifiers.spec import ClassifierSpec
 from models.importance import Grouping, group_of

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch.nn import functional
 
-from models.bank import Kind, Label, Votes
+from models.bank import Kind, Votes
 from models.masks import nams
 from models.planted.painter import SIZE
 from models.planted.rendering import Picture
@@ -54,20 +54,3 @@ def agreement(votes: Votes) -> float:
     """Share in [0, 1] of the votes that agree on core or spurious; 0 without votes."""
     spurious = votes.background + votes.separate_object
     return max(votes.main_object, spurious) / max(votes.main_object + spurious, 1)
-
-
-def decide(votes: Votes) -> tuple[Label, Kind]:
-    """The label rule of Salient ImageNet, for any number of votes.
-
-    Spurious where background and separate object together have more than half of the votes (3 of 5 there); the kind
-    is the one of them that has more than half on its own, else ambiguous.
-    """
-    spurious = votes.background + votes.separate_object
-    total = votes.main_object + spurious
-    if 2 * spurious <= total:
-        return "core", "main_object"
-    if 2 * votes.background > total:
-        return "spurious", "background"
-    if 2 * votes.separate_object > total:
-        return "spurious", "separate_object"
-    return "spurious", "ambiguous"

@@ -12,15 +12,17 @@ from typing import Any
 import torch
 from PIL import Image
 
+from models.agreement import decide
 from models.backbone import Backbone
-from models.bank import BackboneEntry, Bank, Exemplar, Feature, Manifest, write_bank
+from models.bank import BackboneEntry, Bank, Exemplar, Feature, Manifest
+from models.bank_writing import write_bank
 from models.importance import top_features
 from models.planted.painter import SIZE
 from models.planted.rendering import Picture, render
 from models.planted.scenes import CLASSES, Scene
 from models.preprocessing import Preprocessing
 from models.training.features import Activations, activations, forward, importances, statistics
-from models.training.overlap import agreement, decide, vote
+from models.training.overlap import agreement, vote
 from models.training.plan import Plan
 from models.training.precision import mask_precision
 from models.training.progress import progress

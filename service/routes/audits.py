@@ -6,7 +6,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Depends, Path, Request, Response
 from fastapi.responses import StreamingResponse
-from pydantic import BaseModel, Field
+from pydantic import BaseModel
 
 from jobs.audit import AuditRequest
 from jobs.errors import NotFound
@@ -19,22 +19,13 @@ from service.job_submission import SUBMITTED, submit_job, succeeded
 from service.media import best_media_type
 from service.problems import problem_responses
 from service.routes.jobs import Cursor, Limit
-from service.schemas import Page
+from service.schemas import Artefact, Page
 
 router = APIRouter(prefix="/v1/audits", tags=["audits"])
 
 AuditId = Annotated[str, Path(description="Id of the audit, which is its job's.")]
 Auditor = Annotated[Principal, Depends(require("audit"))]
 REFUSED = ("unauthorised", "forbidden", "unavailable")
-
-
-class Artefact(BaseModel):
-    """A file that an audit left."""
-
-    name: str = Field(examples=["report.json"])
-    bytes: int
-    media_type: str = Field(examples=[JSON])
-    href: str = Field(description="Where it is downloaded.", examples=["/v1/audits/3f2a.../artefacts/report.json"])
 
 
 class Artefacts(BaseModel):

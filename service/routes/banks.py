@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import mimetypes
 from typing import Annotated
 from urllib.parse import quote
 
@@ -10,6 +9,8 @@ from fastapi import APIRouter, Depends, Path, Query, Request
 from fastapi.responses import FileResponse
 
 from models.bank import Bank, Exemplar, Feature
+from models.bank_card import read_provenance
+from models.bank_diff import BankDiff, diff
 from models.errors import BankError, UnknownClassError
 from service.auth import require
 from service.banks import Banks
@@ -22,15 +23,20 @@ from service.schemas import (
     BankList,
     BankReference,
     BankSummary,
+    BankVersion,
+    BankVersions,
     ExemplarReference,
     Page,
 )
 
-router = APIRouter(prefix="/v1/banks", tags=["banks"], dependencies=[Depends(require("infer"))])
+router = APIRouter(prefix="/v1/banks", tags=["banks"], dependencies=[Depends(require("infer", "annotate"))])
 
-BankName = Annotated[str, Path(description="Name of the bank, or its digest.", examples=["planted"])]
+BankName = Annotated[
+    str, Path(description="Name of the bank (its latest version), `name@version`, or its digest.", examples=["planted"])
+]
 ClassKey = Annotated[str, Path(description="Name of the class, or its index.", examples=["beetle"])]
 REFUSED = ("unauthorised", "forbidden")
+PICTURES = {".jpg": "image/jpeg", ".jpeg": "image/jpeg", ".png": "image/png"}
 
 
 @router.get("", operation_id="list_banks", response_model_exclude_none=True, responses=problem_responses(*REFUSED))
@@ -51,13 +57,42 @@ def get_bank(request: Request, bank: BankName) -> BankDetails:
     found = _bank(request, bank)
     entry = found.manifest.backbone
     return BankDetails(
-        **_describe(found).model_dump(),
+        **describe(found).model_dump(),
         labeller=found.manifest.labeller,
+        parent=found.manifest.parent,
+        provenance=read_provenance(found.card),
         architecture=entry.architecture,
         input_size=entry.preprocessing.size,
         maps=entry.maps,
         card=found.card,
     )
+
+
+@router.get(
+    "/{bank}/versions",
+    operation_id="list_bank_versions",
+    response_model_exclude_none=True,
+    responses=problem_responses(*REFUSED, "unknown-bank"),
+)
+def list_versions(request: Request, bank: BankName) -> BankVersions:
+    """All versions that the service has of a bank, the latest first; each stays what it was when it was published."""
+    banks: Banks = request.app.state.banks
+    name, found = banks.versions(bank)
+    return BankVersions(name=name, versions=[_version(banks, name, version) for version in reversed(found)])
+
+
+@router.get(
+    "/{bank}/diff",
+    operation_id="diff_banks",
+    responses=problem_responses(*REFUSED, "unknown-bank", "invalid"),
+)
+def compare(
+    request: Request,
+    bank: BankName,
+    other: Annotated[str, Query(alias="with", description="The bank it is compared with, named alike.")],
+) -> BankDiff:
+    """What is different in another bank: rows that came or went, labels, votes, ranges of validity, statistics."""
+    return diff(_bank(request, bank), _bank(request, other))
 
 
 @router.get(
@@ -135,9 +170,11 @@ def get_exemplar(
     if number >= len(exemplars) or exemplars[number].picture is None:
         raise Problem("not-found", f"The bank ships no exemplar {number} of feature {feature}.", field="number")
     path = found.path / str(exemplars[number].picture)
-    media_type = mimetypes.guess_type(path)[0] or "application/octet-stream"
+    # Whoever made the bank chose the name: a page or a drawing with scripts must not be shown as one of ours.
+    media_type = PICTURES.get(path.suffix.lower(), "application/octet-stream")
     # A bank's files never change under one digest; by name they may, so they are only kept for a while.
-    return FileResponse(path, media_type=media_type, headers={"Cache-Control": "private, max-age=300"})
+    headers = {"Cache-Control": "private, max-age=300", "X-Content-Type-Options": "nosniff"}
+    return FileResponse(path, media_type=media_type, headers=headers)
 
 
 def _bank(request: Request, name: str) -> Bank:
@@ -155,14 +192,28 @@ def _class_index(bank: Bank, key: str) -> int:
 
 def _summary(banks: Banks, name: str) -> BankSummary:
     try:
-        return _describe(banks.get(name))
+        return describe(banks.get(name))
     except BankError as error:
         return BankSummary(name=name, problem=str(error))
 
 
-def _describe(bank: Bank) -> BankSummary:
+def _version(banks: Banks, name: str, version: int) -> BankVersion:
+    try:
+        bank = banks.get(f"{name}@{version}")
+        published = read_provenance(bank.card).published
+    except BankError as error:
+        return BankVersion(version=version, problem=str(error))
+    manifest = bank.manifest
+    return BankVersion(
+        version=version, digest=bank.digest, parent=manifest.parent, title=manifest.title, published=published
+    )
+
+
+def describe(bank: Bank) -> BankSummary:
+    """A bank as lists show it."""
     return BankSummary(
         name=bank.name,
+        version=bank.manifest.version or 1,
         digest=bank.digest,
         title=bank.manifest.title,
         licence=bank.manifest.licence,

@@ -7,12 +7,19 @@ from typing import Any, get_args
 from fastapi import APIRouter, Depends, Request
 from pydantic import BaseModel, Field
 
+from jobs.annotation import LONGEST_REASON, MOST_ANSWERS
+from jobs.annotation_invitations import MOST_HOURS
+from jobs.annotation_votes import CSV, JSON
 from jobs.archives import WALKERS
 from jobs.discovery_request import DiscoveryRequest
+from jobs.export_request import FORMATS as MASK_FORMATS
+from jobs.export_request import VALIDITIES, ExportRequest
 from jobs.pictures import FORMATS
 from jobs.training_request import ROUTES, TrainingRequest
 from models import architectures, classifiers
+from models.agreement import PLACES
 from models.corruptions import CORRUPTIONS
+from service.annotating import AnnotationRequest
 from service.auth import require
 from service.drafts import GROUPINGS, SOURCES
 from service.options import MAX_CLASSES
@@ -62,6 +69,25 @@ class TrainingCapabilities(BaseModel):
     defaults: dict[str, Any] = Field(description="Of the parameters that may be left out.")
 
 
+class ExportCapabilities(BaseModel):
+    """What exports of masks take and write."""
+
+    formats: dict[str, str] = Field(description="How masks are written.")
+    validities: dict[str, str] = Field(description="On which pictures a feature gets a mask.")
+    defaults: dict[str, Any] = Field(description="Of the parameters that may be left out.")
+
+
+class AnnotationCapabilities(BaseModel):
+    """What annotations take."""
+
+    kinds: list[str] = Field(description="Answers that annotators give.")
+    media_types: list[str] = Field(description="Of answers as a file.")
+    max_answers_per_panel: int
+    max_reason_characters: int
+    max_invitation_hours: int
+    defaults: dict[str, Any] = Field(description="Of the parameters that may be left out.")
+
+
 class EncoderCapabilities(BaseModel):
     """What encoders may be."""
 
@@ -81,6 +107,8 @@ class Capabilities(BaseModel):
     encoders: EncoderCapabilities
     discoveries: DiscoveryCapabilities
     trainings: TrainingCapabilities
+    annotations: AnnotationCapabilities
+    exports: ExportCapabilities
     problem_types: dict[str, str] = Field(description="Every `type` an error may have, with its title.")
 
 
@@ -123,6 +151,19 @@ def capabilities(request: Request) -> Capabilities:
         ),
         trainings=TrainingCapabilities(
             routes=ROUTES, architectures=architectures.names(), defaults=_defaults(TrainingRequest)
+        ),
+        exports=ExportCapabilities(
+            formats={**MASK_FORMATS},
+            validities=VALIDITIES,
+            defaults=_defaults(ExportRequest),
+        ),
+        annotations=AnnotationCapabilities(
+            kinds=list(PLACES),
+            media_types=[CSV, JSON],
+            max_answers_per_panel=MOST_ANSWERS,
+            max_reason_characters=LONGEST_REASON,
+            max_invitation_hours=MOST_HOURS,
+            defaults=_defaults(AnnotationRequest),
         ),
         encoders=EncoderCapabilities(
             architectures=architectures.names(),

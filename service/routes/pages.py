@@ -80,6 +80,24 @@ def draft(discovery: str) -> HTMLResponse:
     return _page("draft.html.j2", "/drafts")
 
 
+@router.get("/annotations")
+def annotations() -> HTMLResponse:
+    """The annotations, and a form to start one from a draft."""
+    return _page("annotations.html.j2", "/annotations")
+
+
+@router.get("/annotations/{annotation}")
+def annotation(annotation: str) -> HTMLResponse:
+    """One annotation for its owner, from the invitations to the published bank."""
+    return _page("annotation.html.j2", "/annotations")
+
+
+@router.get("/label")
+def label() -> HTMLResponse:
+    """What an invited annotator sees. The invitation is in the address's fragment, which no browser sends."""
+    return _page("label.html.j2", "/label")
+
+
 @router.get("/docs")
 def reference() -> HTMLResponse:
     """Swagger UI from this host: FastAPI's own page has its scripts from another."""

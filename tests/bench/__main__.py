@@ -11,6 +11,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
+from tests.bench import harness
 from tests.bench.harness import Ratio, machine
 
 PARTS = (
@@ -23,6 +24,9 @@ PARTS = (
     "discovery",
     "discovery_maths",
     "training",
+    "export",
+    "annotation_page",
+    "annotation",
 )
 
 
@@ -31,7 +35,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m tests.bench", description=__doc__)
     parser.add_argument("parts", nargs="*", metavar="PART", help=f"of {', '.join(PARTS)}; all where none is named")
     parser.add_argument("--output", type=Path, default=Path("bench.json"))
+    parser.add_argument("--long", action="store_true", help="five minutes of labelling instead of half a minute")
     arguments = parser.parse_args()
+    harness.long_runs = arguments.long
     if unknown := set(arguments.parts) - set(PARTS):
         parser.error(f"no such part: {', '.join(sorted(unknown))}")
     ratios: list[Ratio] = []

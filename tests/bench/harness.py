@@ -11,6 +11,9 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+long_runs = False
+"""Whether parts that have a long form are to take it: `python -m tests.bench --long`."""
+
 
 @dataclass(frozen=True)
 class Ratio:

@@ -13,7 +13,8 @@ from safetensors.torch import save_file
 from torchvision.models import resnet50
 
 from jobs.pictures import decode
-from models.bank import BackboneEntry, Bank, Feature, Manifest, Statistics, Votes, write_bank
+from models.bank import BackboneEntry, Bank, Feature, Manifest, Statistics, Votes
+from models.bank_writing import write_bank
 from models.classifiers.spec import ClassifierSpec
 from models.preprocessing import Preprocessing
 from models.training.onnx_export import export_onnx

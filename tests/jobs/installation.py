@@ -30,7 +30,7 @@ from jobs.store import Store
 from jobs.subjects import load_backbone
 from jobs.tasks import perform
 from models import architectures
-from models.bank import write_bank
+from models.bank_writing import write_bank
 from tests import networks
 from tests.conftest import ROOT
 from tests.models.conftest import ARGUMENTS, CLASSES, manifest

@@ -18,7 +18,8 @@ from jobs.datasets import Sample
 from jobs.findings import Findings
 from jobs.reduction import find
 from models.backbone import Features
-from models.bank import Bank, find_banks
+from models.bank import Bank
+from models.bank_folders import find_banks
 from models.classifiers import open_classifier
 from models.classifiers.spec import ClassifierSpec
 from models.planted.rendering import render

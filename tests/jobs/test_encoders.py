@@ -25,7 +25,8 @@ from jobs.errors import Invalid, NotFound, StoreFull
 from jobs.settings import Settings
 from jobs.store import Store
 from models import architectures
-from models.bank import BUILT_IN, Bank
+from models.bank import Bank
+from models.bank_folders import BUILT_IN
 from models.encoder import EncoderSpec
 from models.errors import ModelsError
 from tests.jobs.test_scratch import most_bytes

@@ -20,7 +20,8 @@ from jobs.salient_import import import_salient
 from jobs.settings import Settings
 from jobs.store import Store
 from jobs.subjects import find_bank
-from models.bank import WEIGHTS, Bank, find_banks
+from models.bank import WEIGHTS, Bank
+from models.bank_folders import find_banks
 from models.encoder import EncoderSpec
 from models.errors import BankError, LabelsError
 from models.geometry import prepare

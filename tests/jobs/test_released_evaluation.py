@@ -17,7 +17,8 @@ from jobs.class_map import map_classes
 from jobs.counts import Counts
 from jobs.datasets import Sample
 from models import architectures
-from models.bank import WEIGHTS, write_bank
+from models.bank import WEIGHTS
+from models.bank_writing import write_bank
 from models.geometry import normalise
 from tests.bench.released_evaluation import Outcome, Picture, evaluate
 from tests.jobs import world

@@ -10,7 +10,8 @@ import torch
 from safetensors.torch import save_file
 
 from models import architectures
-from models.bank import BackboneEntry, Bank, Feature, Manifest, Statistics, Votes, write_bank
+from models.bank import BackboneEntry, Bank, Feature, Manifest, Statistics, Votes
+from models.bank_writing import write_bank
 from models.geometry import Preprocessing
 
 ARGUMENTS = {"blocks": [1, 1, 1, 1], "widths": [8, 8, 16, 24], "strides": [1, 2, 2, 1], "stem_stride": 2}

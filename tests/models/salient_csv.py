@@ -12,7 +12,7 @@ from collections import deque
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from models.published.salient_imagenet import COLUMNS
+from models.vote_rows import COLUMNS
 
 PLACES = ("main_object", "separate_object", "background")
 

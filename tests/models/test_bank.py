@@ -11,7 +11,9 @@ import pytest
 from pydantic import ValidationError
 from safetensors.numpy import load_file, save_file
 
-from models.bank import Bank, Feature, find_banks, write_bank
+from models.bank import Bank, Feature
+from models.bank_folders import find_banks
+from models.bank_writing import write_bank
 from models.errors import BankError, UnknownClassError
 from tests.models.conftest import labelled, manifest
 

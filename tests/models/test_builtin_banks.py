@@ -11,7 +11,8 @@ import pytest
 import torch
 
 from models.backbone import Backbone
-from models.bank import BUILT_IN, Bank
+from models.bank import Bank
+from models.bank_folders import BUILT_IN
 from models.classifiers import inspect_file, open_classifier
 from models.classifiers.spec import ClassifierSpec
 from models.planted.rendering import Picture, render

@@ -11,7 +11,9 @@ import pytest
 import torch
 
 from models.backbone import Backbone
-from models.bank import BUILT_IN, COMPONENTS, Bank, Feature, Statistics, Votes, write_bank
+from models.bank import COMPONENTS, Bank, Feature, Statistics, Votes
+from models.bank_folders import BUILT_IN
+from models.bank_writing import write_bank
 from models.components import Components
 from models.contributions import contributions
 from models.errors import BankError

@@ -12,7 +12,8 @@ import pytest
 import torch
 
 from models.backbone import Backbone
-from models.bank import BUILT_IN, Bank, Kind
+from models.bank import Bank, Kind
+from models.bank_folders import BUILT_IN
 from models.planted.rendering import Picture, render
 from models.planted.scenes import CLASSES, Rates, draw_scene
 from models.training.discovery_candidates import by_components, by_failure_gain, by_failure_tree, by_importance

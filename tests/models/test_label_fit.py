@@ -7,7 +7,8 @@ import pytest
 from numpy.typing import NDArray
 from safetensors.numpy import load_file
 
-from models.bank import WEIGHTS, Bank, find_banks
+from models.bank import WEIGHTS, Bank
+from models.bank_folders import find_banks
 from models.errors import BankError
 from models.label_fit import LabelFit, label_fit, require_fit
 

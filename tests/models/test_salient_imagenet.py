@@ -6,15 +6,15 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
-import numpy as np
 import pytest
 
+from models.agreement import decide
 from models.bank import Votes
 from models.errors import LabelsError
 from models.published import salient_imagenet
-from models.published.salient_counts import Counts, count, fleiss_kappa
-from models.published.salient_imagenet import COLUMNS, Release, decide, read_release
-from models.training import overlap
+from models.published.salient_counts import Counts, count
+from models.published.salient_imagenet import Release, read_release
+from models.vote_rows import COLUMNS
 from tests.models import salient_csv
 from tests.models.salient_csv import Row, pair_rows
 
@@ -73,33 +73,6 @@ def test_pairs_come_by_class_and_rank_and_keep_every_answer(made_up: Release) ->
     assert places == [(index, rank) for index in range(1000) for rank in range(1, 6)]
     assert all(sum(pair.votes.model_dump().values()) == 5 for pair in made_up.pairs)
     assert made_up.pairs[0].wordnet_id == "n10000000"
-
-
-def test_the_published_rule_is_the_majority_rule_of_five() -> None:
-    for main in range(6):
-        for separate in range(6 - main):
-            votes = Votes(main_object=main, separate_object=separate, background=5 - main - separate)
-            assert decide(votes) == overlap.decide(votes)
-
-
-def test_kappa_is_one_for_full_agreement_and_nothing_for_answers_at_random() -> None:
-    assert fleiss_kappa(np.array([[5, 0], [0, 5], [5, 0]])) == pytest.approx(1)
-    table = np.random.default_rng(0).multinomial(5, [0.5, 0.3, 0.2], size=20_000)
-    assert fleiss_kappa(table) == pytest.approx(0, abs=0.02)
-    # The common worked example of 10 subjects and 14 raters.
-    textbook = [
-        [0, 0, 0, 0, 14],
-        [0, 2, 6, 4, 2],
-        [0, 0, 3, 5, 6],
-        [0, 3, 9, 2, 0],
-        [2, 2, 8, 1, 1],
-        [7, 7, 0, 0, 0],
-        [3, 2, 6, 3, 0],
-        [2, 5, 3, 2, 2],
-        [6, 5, 2, 1, 0],
-        [0, 2, 2, 3, 7],
-    ]
-    assert fleiss_kappa(np.array(textbook)) == pytest.approx(0.210, abs=5e-4)
 
 
 # --- Bad input

@@ -31,7 +31,7 @@ from models.training.evaluation import accuracy, robust_accuracy
 from models.training.features import Activations, importances, statistics
 from models.training.loop import train
 from models.training.onnx_export import export_onnx
-from models.training.overlap import agreement, best_region, decide, vote
+from models.training.overlap import agreement, best_region, vote
 from models.training.pictures import LabelledPictures, read_archive
 from models.training.plan import Plan
 from models.training.planted_pictures import draw_pictures
@@ -257,23 +257,6 @@ def test_agreement_is_the_share_of_the_majority() -> None:
     assert agreement(Votes(main_object=9, background=3, separate_object=3)) == pytest.approx(0.6)
     assert agreement(Votes(main_object=5, background=5, separate_object=5)) == pytest.approx(2 / 3)
     assert agreement(Votes()) == 0
-
-
-@pytest.mark.parametrize(
-    ("votes", "expected"),
-    [
-        ((5, 0, 0), ("core", "main_object")),
-        ((3, 1, 1), ("core", "main_object")),
-        ((2, 3, 0), ("spurious", "background")),
-        ((2, 0, 3), ("spurious", "separate_object")),
-        ((2, 2, 1), ("spurious", "ambiguous")),
-        ((0, 0, 1), ("spurious", "separate_object")),
-        ((2, 2, 0), ("core", "main_object")),
-    ],
-)
-def test_the_label_rule(votes: tuple[int, int, int], expected: tuple[str, str]) -> None:
-    main, background, separate = votes
-    assert decide(Votes(main_object=main, background=background, separate_object=separate)) == expected
 
 
 def test_gradcam_in_closed_form_is_gradcam_by_gradients() -> None:

@@ -26,7 +26,8 @@ from safetensors.torch import save_file
 from jobs.redis_server import RedisServer
 from jobs.settings import PREFIX, Settings
 from models import architectures
-from models.bank import Bank, Exemplar, write_bank
+from models.bank import Bank, Exemplar
+from models.bank_writing import write_bank
 from tests.conftest import ROOT
 from tests.models.conftest import ARGUMENTS, CLASSES, manifest
 

@@ -64,6 +64,9 @@ def test_without_a_key_every_route_but_health_is_shut(client: httpx.Client) -> N
         if path in OPEN_PATHS:
             assert response.status_code == 200
             continue
+        if path == "/label" or path.startswith("/static/"):
+            assert response.status_code in (200, 404), "the annotators' page, and what it is made of"
+            continue
         assert response.status_code == 401, f"{method} {path}"
         assert "Bearer" in response.headers["WWW-Authenticate"]
         if method != "HEAD":
@@ -195,3 +198,36 @@ def test_trainings_are_for_those_who_audit(client: httpx.Client, keys: KeyStore,
         assert client.get(path, headers=header).status_code == (404 if may else 403)
     submitted = client.post("/v1/trainings", json={"dataset": "0" * 64, "name": "x"}, headers=header)
     assert submitted.status_code == (404 if may else 403)
+
+
+def test_an_invitation_opens_labelling_and_a_key_does_not(
+    client: httpx.Client, guarded: RunningServer, keys: KeyStore
+) -> None:
+    job = "d4" * 16
+    write_draft(Store.from_settings(guarded.settings), job, ["ant", "bee"])
+    owner = bearer(keys, "annotate")
+    assert client.post("/v1/annotations", json={"draft": job}, headers=bearer(keys, "audit")).status_code == 403
+    annotation = client.post("/v1/annotations", json={"draft": job}, headers=owner).json()["id"]
+    path = f"/v1/annotations/{annotation}/invitations"
+    token = client.post(path, json={"annotator": "Ada"}, headers=owner).json()["token"]
+    invited = {"Authorization": f"Bearer {token}"}
+    panel = client.get("/v1/label/next", headers=invited).json()
+    assert client.get(panel["panel_href"], headers=invited).status_code == 200
+    for opened in ("/v1/label", "/v1/label/next", panel["panel_href"]):
+        for key in (owner, bearer(keys, "admin"), {"X-API-Key": token}, {}):
+            refused = client.get(opened, headers=key)
+            assert refused.status_code == 401, opened
+            assert "Basic" not in refused.headers["WWW-Authenticate"]
+    for header in (invited, {"X-API-Key": token}):
+        for closed in (
+            "/v1/annotations",
+            path,
+            "/v1/jobs",
+            "/v1/keys",
+            "/metrics",
+            "/",
+            f"/v1/discoveries/{job}/draft",
+        ):
+            assert client.get(closed, headers=header).status_code == 403, closed
+    assert client.get("/label").status_code == 200
+    assert token.rpartition("_")[2] not in guarded.log.read_text()

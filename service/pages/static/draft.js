@@ -139,6 +139,8 @@ function about() {
 function begin() {
   about();
   find("job").hidden = true;
+  find("annotate").hidden = false;
+  find("annotate").firstElementChild.href = `/annotations?draft=${id}`;
   find("draft").hidden = false;
   find("classes").open = !narrow.matches;
   find("search").addEventListener("input", () => (list(), place()));

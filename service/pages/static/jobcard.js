@@ -33,6 +33,22 @@ const KINDS = {
     last: "saving the encoder",
     result: null, // training.js shows what comes of it
   },
+  export: {
+    title: (asked) => ["Masks", " of ", nameOf(asked.dataset)],
+    details: (asked) => `Bank ${asked.bank}, as ${asked.format}`,
+    last: "ranking the pictures",
+    result: {
+      label: "Manifest",
+      of: (asked) => nameOf(asked.dataset),
+      path: (id) => `/v1/exports/${id}/artefacts/manifest.json`,
+    },
+  },
+  validation: {
+    title: (asked) => ["Validation round", " of annotation ", asked.annotation],
+    details: (asked) => `${asked.pictures} pictures in each group`,
+    last: "gathering the rows",
+    result: { label: "Annotation", of: (asked) => asked.annotation, path: (id, asked) => `/annotations/${asked.annotation}` },
+  },
 };
 
 const GROUPINGS = { predicted: "prediction", label: "label", both: "prediction and label" };
@@ -87,7 +103,7 @@ function actionOf(job, changed) {
   if (result === null) return null;
   const { label, of, path } = result;
   const about = `${label} on ${of(job.request)}`;
-  return element("a", { class: "button", href: path(job.id), "data-action": "open", "aria-label": about }, label);
+  return element("a", { class: "button", href: path(job.id, job.request), "data-action": "open", "aria-label": about }, label);
 }
 
 /**

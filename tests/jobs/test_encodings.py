@@ -13,7 +13,7 @@ from hypothesis.extra.numpy import arrays
 from PIL import Image
 from pycocotools import mask as coco
 
-from service.encodings import ZERO, npz, png, run_lengths, signed_levels, soft_levels
+from jobs.encodings import ZERO, npz, png, run_lengths, signed_levels, soft_levels
 
 SHAPES = st.tuples(st.integers(1, 40), st.integers(1, 40))
 

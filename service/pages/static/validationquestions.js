@@ -1,0 +1,94 @@
+// The second round: a row's pictures in three groups. Do the red places show the same thing, and where do they not?
+
+import { element, find } from "./dom.js";
+import { focusGroup } from "./labelquestions.js";
+import { paint } from "./sheet.js";
+
+const GROUPS = [
+  ["highest", "Highest", "found most strongly"],
+  ["middle", "Middle", "in between"],
+  ["lowest", "Lowest", "weakest of those to be judged"],
+];
+const ROWS = ["Picture", "Heat map"];
+
+export class ValidationQuestions {
+  /** @param {function()} changed called when an answer was changed */
+  constructor(changed) {
+    this.changed = changed;
+    find("validation-questions").addEventListener("input", changed);
+    find("panel").addEventListener("change", () => {
+      this.count();
+      changed();
+    });
+  }
+
+  /** Show a row and an answer to it, whole, in part or none. */
+  show({ task, sheets }, values) {
+    const ticked = new Set(values?.different ?? []);
+    let first = 0; // pictures are counted through the groups
+    const groups = GROUPS.filter(([name]) => sheets[name]).map(([name, title, words]) => {
+      const sheet = sheets[name];
+      const made = group(sheet, { title, words, first, ticked });
+      first += sheet.shown.length;
+      return made;
+    });
+    const shown = element("div", { class: "groups" }, ...groups);
+    shown.style.setProperty("--most", Math.max(...GROUPS.map(([name]) => sheets[name]?.shown.length ?? 1)));
+    find("panel").replaceChildren(shown);
+    find("panel").dataset.panel = task.panel;
+    for (const input of document.querySelectorAll('input[name="same"]')) input.checked = values?.same === (input.value === "true");
+    this.count();
+  }
+
+  count() {
+    const ticked = this.values.different.length;
+    const words = ticked === 1 ? "1 picture ticked as different." : `${ticked} pictures ticked as different.`;
+    find("ticked").textContent = ticked === 0 ? "Tick every picture that shows something else." : words;
+  }
+
+  get values() {
+    const same = document.querySelector('input[name="same"]:checked')?.value ?? null;
+    const different = [...find("panel").querySelectorAll("input:checked")].map(({ value }) => Number(value));
+    return { same: same === null ? null : same === "true", different };
+  }
+
+  get missing() {
+    const { same } = this.values;
+    return same === null ? { words: "Say whether they show the same thing.", focus: () => focusGroup("same") } : null;
+  }
+
+  get body() {
+    return this.values;
+  }
+
+  saved() {}
+
+  focus() {
+    find("class-name").focus({ preventScroll: true });
+  }
+
+  /** A key outside any field; answers whether it was for this question. */
+  press(key) {
+    if (key !== "1" && key !== "2") return false;
+    document.querySelectorAll('input[name="same"]')[Number(key) - 1].checked = true;
+    focusGroup("same");
+    this.changed();
+    return true;
+  }
+}
+
+function group(sheet, { title, words, first, ticked }) {
+  const pictures = sheet.shown.map((column, at) => {
+    const number = first + at;
+    const tiles = ROWS.slice(0, sheet.rows).map((_, row) => paint(element("span", { class: "tile" }), sheet, row, column));
+    return element(
+      "label",
+      { class: "judged" },
+      element("input", { type: "checkbox", value: number, checked: ticked.has(number), "aria-label": `${title} ${at + 1} shows something else` }),
+      element("span", { class: "mark", "aria-hidden": "true" }, "differs"),
+      ...tiles,
+    );
+  });
+  const heading = element("h2", {}, title, " ", element("span", { class: "muted" }, words));
+  return element("section", { class: "group", "aria-label": title }, heading, element("div", { class: "pictures" }, ...pictures));
+}

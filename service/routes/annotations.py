@@ -1,0 +1,181 @@
+"""Annotations: start one on a draft, invite people, follow how it goes, ask for more, close it."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from fastapi import APIRouter, Body, Depends, Path, Query, Request, Response
+
+from jobs.annotation import AnnotationRecord
+from jobs.annotations import Annotations, require_unpublished
+from jobs.errors import Invalid
+from service.annotating import (
+    AnnotationAnswer,
+    AnnotationChange,
+    AnnotationRequest,
+    InvitationAnswer,
+    InvitationRequest,
+    NewInvitation,
+    annotation_answer,
+    invitation_answer,
+)
+from service.auth import Principal, require
+from service.drafts import drafted
+from service.idempotency import Idempotency, IdempotencyKey, fingerprint_of
+from service.problems import problem_responses
+from service.routes.jobs import Cursor
+from service.schemas import Page
+
+router = APIRouter(prefix="/v1/annotations", tags=["annotations"])
+
+AnnotationId = Annotated[str, Path(description="Id of the annotation, 12 hexadecimal digits.")]
+Owner = Annotated[Principal, Depends(require("annotate"))]
+Limit = Annotated[int, Query(ge=1, le=200, description="Most annotations per page.")]
+REFUSED = ("unauthorised", "forbidden", "unavailable")
+EXAMPLE = {"draft": "3f2a...", "title": "birds", "answers_per_panel": 5, "threshold": 3}
+
+
+@router.post(
+    "",
+    operation_id="create_annotation",
+    status_code=201,
+    response_model=AnnotationAnswer,
+    responses={
+        201: {"headers": {"Location": {"description": "The annotation.", "schema": {"type": "string"}}}},
+        **problem_responses(*REFUSED, "malformed", "not-found", "conflict", "invalid", "key-reused"),
+    },
+)
+def create(
+    request: Request,
+    principal: Owner,
+    wanted: Annotated[AnnotationRequest, Body(examples=[EXAMPLE])],
+    key: IdempotencyKey = None,
+) -> Response:
+    """Start an annotation: its panels are the candidates of the draft as it is now."""
+    annotations: Annotations = request.app.state.annotations
+    idempotency: Idempotency = request.app.state.idempotency
+    # With a key the id is made of it, so a request that was cut short and is sent again makes no second one.
+    identifier = fingerprint_of("annotation", principal.id, key)[:12] if key is not None else None
+
+    def act() -> Response:
+        drafted(request.app.state.queue, wanted.draft)
+        record = annotations.create(
+            wanted.draft,
+            title=wanted.title or "",
+            answers_per_panel=wanted.answers_per_panel,
+            threshold=wanted.threshold,
+            classes=wanted.classes,
+            identifier=identifier,
+        )
+        answer = _shown(request, record.id).model_dump_json()
+        headers = {"Location": f"/v1/annotations/{record.id}"}
+        return Response(answer, 201, headers, media_type="application/json")
+
+    fingerprint = fingerprint_of(wanted.model_dump_json())
+    return idempotency.once(key, principal.id, "POST /v1/annotations", fingerprint, act)
+
+
+@router.get("", operation_id="list_annotations", responses=problem_responses(*REFUSED, "invalid"))
+def list_all(request: Request, principal: Owner, cursor: Cursor = None, limit: Limit = 50) -> Page[AnnotationAnswer]:
+    """All annotations, the newest first."""
+    annotations: Annotations = request.app.state.annotations
+    ids = annotations.ids()
+    if cursor is not None and cursor not in ids:
+        raise Invalid(f"{cursor[:50]!r} is no cursor.", field="cursor", remedy="Use `next` of a page.")
+    start = ids.index(cursor) if cursor is not None else 0
+    page = ids[start : start + limit]
+    following = ids[start + limit] if start + limit < len(ids) else None
+    return Page[AnnotationAnswer](items=[_shown(request, one) for one in page], next=following)
+
+
+@router.get("/{annotation}", operation_id="get_annotation", responses=problem_responses(*REFUSED, "not-found"))
+def get(request: Request, principal: Owner, annotation: AnnotationId) -> AnnotationAnswer:
+    """One annotation as of now."""
+    return _shown(request, annotation)
+
+
+@router.patch(
+    "/{annotation}",
+    operation_id="change_annotation",
+    responses=problem_responses(*REFUSED, "malformed", "not-found", "conflict", "invalid"),
+)
+def change(
+    request: Request,
+    principal: Owner,
+    annotation: AnnotationId,
+    wanted: Annotated[AnnotationChange, Body(examples=[{"threshold": 4}, {"state": "closed"}])],
+) -> AnnotationAnswer:
+    """Change title, threshold or answers per panel, close it to annotators, or open it again."""
+    annotations: Annotations = request.app.state.annotations
+    if wanted.state == "published":
+        raise Invalid("An annotation is published by POST .../publish.", field="state")
+    fields = wanted.model_dump(exclude_none=True)
+
+    def update(record: AnnotationRecord) -> dict[str, object]:
+        require_unpublished(record)
+        return fields
+
+    annotations.change(annotation, update)
+    return _shown(request, annotation)
+
+
+@router.post(
+    "/{annotation}/invitations",
+    operation_id="create_invitation",
+    status_code=201,
+    responses=problem_responses(*REFUSED, "malformed", "not-found", "conflict", "invalid"),
+)
+def invite(
+    request: Request,
+    principal: Owner,
+    annotation: AnnotationId,
+    wanted: Annotated[InvitationRequest, Body(examples=[{"annotator": "Ada", "hours": 168}])],
+    response: Response,
+) -> NewInvitation:
+    """Invite somebody. The answer holds the link's token, which is shown this once and kept nowhere.
+
+    There is no `Idempotency-Key` here: remembering the answer would mean keeping the token.
+    """
+    annotations: Annotations = request.app.state.annotations
+    invitation, token = annotations.invite(annotation, wanted.annotator, wanted.hours)
+    response.headers["Cache-Control"] = "no-store"
+    response.headers["Location"] = f"/v1/annotations/{annotation}/invitations/{invitation.id}"
+    with annotations.reading(annotation) as index:
+        shown = invitation_answer(invitation, index)
+    return NewInvitation(**shown.model_dump(), token=token, href=f"/label#{token}")
+
+
+@router.get(
+    "/{annotation}/invitations",
+    operation_id="list_invitations",
+    responses=problem_responses(*REFUSED, "not-found", "invalid"),
+)
+def list_invitations(request: Request, principal: Owner, annotation: AnnotationId) -> Page[InvitationAnswer]:
+    """All invitations by time, those revoked and expired too, on one page; without their tokens."""
+    annotations: Annotations = request.app.state.annotations
+    with annotations.reading(annotation) as index:
+        invitations = sorted(annotations.invitations.list(annotation), key=lambda one: (one.created, one.id))
+        return Page[InvitationAnswer](items=[invitation_answer(one, index) for one in invitations])
+
+
+@router.delete(
+    "/{annotation}/invitations/{invitation}",
+    operation_id="revoke_invitation",
+    status_code=204,
+    responses=problem_responses(*REFUSED, "not-found"),
+)
+def revoke(
+    request: Request,
+    principal: Owner,
+    annotation: AnnotationId,
+    invitation: Annotated[str, Path(description="Id of the invitation.")],
+) -> None:
+    """Make a link worthless, everywhere within seconds. What was answered by it stays."""
+    annotations: Annotations = request.app.state.annotations
+    annotations.invitations.revoke(annotation, invitation)
+
+
+def _shown(request: Request, annotation: str) -> AnnotationAnswer:
+    annotations: Annotations = request.app.state.annotations
+    with annotations.reading(annotation) as index:
+        return annotation_answer(index)
