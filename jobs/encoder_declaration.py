@@ -10,7 +10,7 @@ from models.encoder import EncoderSpec
 from models.preprocessing import Preprocessing
 
 if TYPE_CHECKING:
-    from models.checkpoints import Network  # comes with torch, and whoever declares need not wait for that
+    from models.network import Network  # comes with torch, and whoever declares need not wait for that
 
 NO_MEAN, NO_STD = (0.0, 0.0, 0.0), (1.0, 1.0, 1.0)
 

@@ -25,15 +25,9 @@ from jobs.settings import Settings
 from jobs.store import Store, file_sha256
 from jobs.subjects import find_bank, load_backbone
 from models.backbone import Backbone
-from models.checkpoints import (
-    Checkpoint,
-    Network,
-    fit_network,
-    infer_network,
-    maps_shape,
-    read_checkpoint,
-)
+from models.checkpoints import Checkpoint, read_checkpoint
 from models.encoder import EncoderSpec
+from models.network import Network, fit_network, infer_network, maps_shape
 from models.preprocessing import Preprocessing
 
 OF_BANK = "bank:"

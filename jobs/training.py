@@ -30,14 +30,14 @@ from jobs.training_processes import train_in_processes
 from jobs.training_request import TrainingRequest
 from jobs.training_result import measure
 from jobs.training_subjects import Part, Subjects, encoder_state, gather, pinned
-from models.checkpoints import Network, maps_shape
 from models.encoder import EncoderSpec
 from models.geometry import prepare
+from models.network import Network, maps_shape
 from models.preprocessing import Preprocessing
 from models.runtime import resolve_device
 from models.training.attack import Attack
 from models.training.augmentation import Augmentation
-from models.training.linear_head import fit_head
+from models.training.linear_head import fit_head, without_head
 from models.training.plan import Plan
 
 if TYPE_CHECKING:
@@ -102,7 +102,7 @@ def _train(queue: JobQueue, job: str, subjects: Subjects, follower: TrainingFoll
     if request.encoder is not None:
         initial = scratch.enter_context(store.scratch_file())
         state = encoder_state(store, settings, request.encoder)
-        save_weights({name: value for name, value in state.items() if not name.startswith("fc.")}, initial)
+        save_weights(without_head(state, request.architecture), initial)
     order = Order(
         plan=_plan(request, mean, std),
         classes=subjects.classes,
@@ -135,9 +135,8 @@ def _fit(queue: JobQueue, job: str, subjects: Subjects, follower: TrainingFollow
     path = scratch.enter_context(store.scratch_file())
     features, labels, skipped = _features(queue, subjects, path, follower)
     head = fit_head(features, labels, len(subjects.classes), request.weight_decay, follower.evaluating)
-    state = encoder_state(store, settings, encoder) | {"fc.weight": head.weight, "fc.bias": head.bias}
     weights = scratch.enter_context(store.scratch_file())
-    save_weights(state, weights)
+    save_weights(head.on(encoder_state(store, settings, encoder), request.architecture), weights)
     figures = {
         "training_pictures": len(labels),
         "skipped": skipped + held_out.skipped,

@@ -38,7 +38,7 @@ def measure(
     """
     network = architectures.build(request.architecture, len(held_out.classes), request.arguments)
     network.load_state_dict(state)
-    network.to(device, memory_format=torch.channels_last).eval()
+    network.to(device, memory_format=torch.channels_last).eval()  # type: ignore[call-overload]  # torch's stub lacks it
     planar = preprocessing.model_copy(update={"layout": "NCHW"})
 
     def forward(images: torch.Tensor) -> torch.Tensor:

@@ -18,9 +18,9 @@ from jobs.store import Store
 from jobs.subjects import find_bank
 from jobs.training_pictures import draw_held_out
 from jobs.training_request import TrainingRequest
-from models.checkpoints import Network, maps_shape
 from models.encoder import EncoderSpec
 from models.errors import ArchitectureError, CheckpointError
+from models.network import Network, maps_shape
 from models.preprocessing import Preprocessing
 
 

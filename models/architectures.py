@@ -1,7 +1,7 @@
-"""ResNet-like networks by name: every ResNet of torchvision, and a small one made of torchvision's own blocks.
+"""Networks by name: those of torchvision's families in ``models.families``, and a small ResNet of torchvision's blocks.
 
-All of them have torchvision's plain state-dict keys, end in ``layer4`` -> mean -> ``fc``, and so give non-negative maps
-(the last ReLU of ``layer4``), penultimate features ``phi`` (the mean of the maps) and a linear head.
+All of them have torchvision's plain state-dict keys, end in a ReLU -> mean -> linear layer, and so give non-negative
+maps, penultimate features ``phi`` (the mean of the maps) and a linear head.
 """
 
 from collections import OrderedDict
@@ -10,14 +10,16 @@ from typing import Any
 
 import models.torchvision_ops  # noqa: F401  isort: skip  (before torchvision, see there)
 import torch
+import torchvision
 from torch import nn
 from torchvision.models import get_model_builder, list_models
 from torchvision.models.resnet import BasicBlock, ResNet
 
 from models.errors import ArchitectureError
+from models.families import FAMILIES, RESNETS, family_of
 
-TORCHVISION_ARGUMENTS = frozenset({"groups", "width_per_group", "replace_stride_with_dilation"})
-"""What a torchvision ResNet may be built with, by name (never ``weights``: that would download)."""
+RESNET_ARGUMENTS = frozenset({"groups", "width_per_group", "replace_stride_with_dilation"})
+"""What a torchvision ResNet may be built with, by name (never ``weights``: that would download); others take none."""
 
 MOST = 4096
 """Of anything an argument counts; blocks are bounded by ``MOST_BLOCKS``. Arguments come from requests."""
@@ -69,15 +71,16 @@ class SmallResNet(ResNet):
 
 def names() -> list[str]:
     """All architectures that ``build`` knows, in alphabetical order."""
-    resnets = (name for name in list_models() if get_model_builder(name).__module__ == ResNet.__module__)
-    return sorted([*resnets, "small_resnet"])
+    prefixes = tuple(prefix for family in FAMILIES for prefix in family.prefixes)
+    known = (name for name in list_models(module=torchvision.models) if name.startswith(prefixes))
+    return sorted([*known, "small_resnet"])
 
 
-def build(name: str, num_classes: int, arguments: Mapping[str, Any] | None = None) -> ResNet:
+def build(name: str, num_classes: int, arguments: Mapping[str, Any] | None = None) -> nn.Module:
     """A freshly initialised network.
 
-    name: one of ``names()``; num_classes: outputs of ``fc``, at least 1; arguments: keyword arguments of
-    ``SmallResNet`` or, for torchvision's networks, those in ``TORCHVISION_ARGUMENTS``.
+    name: one of ``names()``; num_classes: outputs of the head, at least 1; arguments: keyword arguments of
+    ``SmallResNet`` or, for torchvision's ResNets, those in ``RESNET_ARGUMENTS``.
     Raises ArchitectureError for an unknown name or argument, or arguments the network refuses.
     """
     arguments = dict(arguments or {})
@@ -88,13 +91,14 @@ def build(name: str, num_classes: int, arguments: Mapping[str, Any] | None = Non
     try:
         if name == "small_resnet":
             return SmallResNet(num_classes, **arguments)
-        if unknown := sorted(arguments.keys() - TORCHVISION_ARGUMENTS):
-            raise ArchitectureError(f"{name}: unknown arguments {unknown}; known are {sorted(TORCHVISION_ARGUMENTS)}")
+        known = RESNET_ARGUMENTS if family_of(name) is RESNETS else frozenset()
+        if unknown := sorted(arguments.keys() - known):
+            raise ArchitectureError(f"{name}: unknown arguments {unknown}; known are {sorted(known)}")
         for argument in arguments.keys() & {"groups", "width_per_group"}:
             if not _counts(arguments[argument], MOST):
                 value = arguments[argument]
                 raise ArchitectureError(f"{name}: {argument} must be an integer from 1 to {MOST}, not {value!r}")
-        network = get_model_builder(name)(weights=None, num_classes=num_classes, **arguments)
+        network: nn.Module = get_model_builder(name)(weights=None, num_classes=num_classes, **arguments)
     except (TypeError, ValueError, NotImplementedError) as error:
         raise ArchitectureError(f"{name}: arguments {arguments} are refused: {error}") from error
     return network
@@ -104,13 +108,23 @@ def _counts(value: Any, most: int) -> bool:
     return type(value) is int and 1 <= value <= most
 
 
-def trunk(module: ResNet) -> nn.Sequential:
-    """Everything of the network before the pooling, sharing its parameters.
+def trunk(name: str, module: nn.Module) -> nn.Sequential:
+    """Everything of the network of this name before the pooling, sharing its parameters.
 
     Maps pictures float [N, 3, H, W], already normalised, to maps float [N, D, h, w], >= 0.
     """
-    stages = ("conv1", "bn1", "relu", "maxpool", "layer1", "layer2", "layer3", "layer4")
-    return nn.Sequential(OrderedDict((stage, getattr(module, stage)) for stage in stages))
+    family = family_of(name)
+    stages = OrderedDict((stage, module.get_submodule(stage)) for stage in family.stages)
+    if not family.ends_in_relu:
+        stages["last_relu"] = nn.ReLU()
+    return nn.Sequential(stages)
+
+
+def head(name: str, module: nn.Module) -> nn.Linear:
+    """The linear layer on ``phi`` of the network of this name."""
+    layer = module.get_submodule(family_of(name).head)
+    assert isinstance(layer, nn.Linear)
+    return layer
 
 
 def penultimate(maps: torch.Tensor) -> torch.Tensor:

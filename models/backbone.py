@@ -12,7 +12,7 @@ from contextlib import redirect_stdout
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 import torch
 from safetensors import SafetensorError
@@ -24,9 +24,6 @@ from models.components import Components
 from models.errors import BackboneError
 from models.geometry import Preprocessing, normalise
 from models.runtime import open_session, resolve_device
-
-if TYPE_CHECKING:
-    from torchvision.models.resnet import ResNet
 
 Precision = Literal["auto", "fp32", "bf16"]
 Runtime = Literal["auto", "torch", "onnxruntime"]
@@ -49,7 +46,7 @@ class Features:
 
 
 class Backbone:
-    """A loaded ResNet-like network with its own preprocessing.
+    """A loaded network with its own preprocessing.
 
     Attributes:
         architecture: its name in `models.architectures`.
@@ -140,9 +137,10 @@ class Backbone:
                 field="runtime",
                 remedy="use runtime 'torch' (or 'auto')",
             )
-        weight = module.fc.weight.detach().to(target, torch.float32)
-        bias = module.fc.bias.detach().to(target, torch.float32)
-        network = _Trunk(architectures.trunk(module), preprocessing)
+        head = architectures.head(architecture, module)
+        weight = head.weight.detach().to(target, torch.float32)
+        bias = head.bias.detach().to(target, torch.float32)
+        network = _Trunk(architectures.trunk(architecture, module), preprocessing)
         if chosen_runtime == "onnxruntime":
             trunk, provider = _onnx_trunk(network, preprocessing, f"{architecture}-{digest}", threads, cache)
         else:
@@ -218,7 +216,7 @@ class _Trunk(nn.Module):
 
 def _network(
     path: Path, architecture: str, num_classes: int, arguments: Mapping[str, Any] | None
-) -> tuple[ResNet, str]:
+) -> tuple[nn.Module, str]:
     """The named network filled from a file, ready to be run, and the digest of the file."""
     module = architectures.build(architecture, num_classes, arguments).eval()
     try:
@@ -246,7 +244,7 @@ def _differentiable(
         module, found = _network(path, architecture, num_classes, arguments)
     if found != digest:
         raise BackboneError(f"weights {path.name!r} have changed since they were loaded", field="weights")
-    return _Trunk(architectures.trunk(module), preprocessing).requires_grad_(False)
+    return _Trunk(architectures.trunk(architecture, module), preprocessing).requires_grad_(False)
 
 
 def _torch_trunk(network: nn.Module, device: torch.device, bf16: bool, compile: bool) -> tuple[Trunk, str]:

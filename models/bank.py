@@ -20,6 +20,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from safetensors import SafetensorError, safe_open
 
 from models.errors import BankError, UnknownClassError
+from models.families import family_of
 from models.preprocessing import Preprocessing
 
 if TYPE_CHECKING:
@@ -342,7 +343,7 @@ def _called(path: Path) -> str:
 def _check_weights(path: Path, manifest: Manifest) -> None:
     """The head must have a row per class and a column per feature, the components a row each."""
     channels = manifest.backbone.maps[0]
-    expected = {(WEIGHTS, "fc.weight"): [len(manifest.classes), channels]}
+    expected = {(WEIGHTS, f"{_head(manifest)}.weight"): [len(manifest.classes), channels]}
     if manifest.components:
         expected[COMPONENTS, "directions"] = [manifest.components, channels]
     for (name, tensor), shape in expected.items():
@@ -355,6 +356,15 @@ def _check_weights(path: Path, manifest: Manifest) -> None:
             raise BankError(
                 f"bank {manifest.name!r} does not fit its weights: {tensor} is {found}, the labels need {shape}"
             )
+
+
+def _head(manifest: Manifest) -> str:
+    try:
+        return family_of(manifest.backbone.architecture).head
+    except KeyError as error:
+        raise BankError(
+            f"bank {manifest.name!r}: unknown architecture {manifest.backbone.architecture[:100]!r}", field="bank"
+        ) from error
 
 
 def file_digest(file: Path) -> str:

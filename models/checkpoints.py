@@ -1,4 +1,4 @@
-"""Weights of ResNets from files of others: which tensors are the network's, which network it is, whether it fits."""
+"""Weights from files of others: which tensors are the network's, and its normaliser's."""
 
 from __future__ import annotations
 
@@ -10,18 +10,16 @@ from typing import Any, Literal, NamedTuple
 
 import torch
 from safetensors import SafetensorError, safe_open
-from torch import Tensor, nn
+from torch import Tensor
 
-from models import architectures
 from models.errors import CheckpointError
-from models.preprocessing import Preprocessing, Triple
+from models.network import WANTED, family_of_weights
+from models.preprocessing import Triple
 from models.torch_files import AGAIN, StoredTensor, TorchFile
 
 Layout = Literal["plain", "data-parallel", "robustness"]
 
 MOST_HEADER_BYTES = 2**24
-COUNTER = "num_batches_tracked"
-"""A training counter of batch normalisation, of no use here and absent from files of torch before 0.4.1."""
 
 STATES = ("model", "state_dict", "model_state_dict")
 """Under which key a checkpoint keeps its state dict, where the file is not one itself."""
@@ -31,27 +29,7 @@ NETWORKS = ("model.", "attacker.model.")
 NORMALISERS = ("normalizer.new_", "attacker.normalize.new_", "normalize.new_")
 
 TRANSFORMERS = ("encoder.layers.", "blocks.", "transformer.", "visual.transformer.", "vit.", "layers.0.blocks.")
-WANTED = "Cuecheck needs convolutional maps, their mean over positions and a linear head on it: a ResNet"
-SAVE = "save network.state_dict() of a torchvision ResNet with safetensors or torch.save"
-
-MOST_MAP_ELEMENTS = 2**27
-"""Of one picture in any layer: half a GiB. ResNet-50 at 224 px has 802,816, at 2,048 px 2 ** 26."""
-
-DEPTHS: dict[tuple[bool, tuple[int, ...]], str] = {
-    (False, (2, 2, 2, 2)): "resnet18",
-    (False, (3, 4, 6, 3)): "resnet34",
-    (True, (3, 4, 6, 3)): "resnet50",
-    (True, (3, 4, 23, 3)): "resnet101",
-    (True, (3, 8, 36, 3)): "resnet152",
-}
-"""Whether its blocks are bottlenecks, and how many each layer has, to the plainest network of that depth."""
-
-
-class Network(NamedTuple):
-    """A name of `models.architectures` and the arguments to build it with."""
-
-    architecture: str
-    arguments: dict[str, Any]
+SAVE = "save network.state_dict() of a torchvision network with safetensors or torch.save"
 
 
 @dataclass(frozen=True)
@@ -112,103 +90,6 @@ def _from_safetensors(path: Path, header_bytes: int) -> Checkpoint:
     return _checkpoint(state, normaliser, names.layout, "safetensors")
 
 
-def infer_network(state: Mapping[str, Tensor]) -> Network:
-    """What network these are the weights of, told by its blocks and their widths.
-
-    Args:
-        state: as in `Checkpoint.state`.
-
-    Raises:
-        CheckpointError: no ResNet of torchvision has such blocks. A `small_resnet` has to be declared, for the strides
-            of its layers leave no trace in the weights.
-    """
-    blocks = tuple(_count_blocks(state, layer) for layer in range(1, 5))
-    bottleneck = "layer1.0.conv3.weight" in state
-    plainest = DEPTHS.get((bottleneck, blocks))
-    if plainest is None or tuple(state["conv1.weight"].shape[2:]) != (7, 7):
-        raise CheckpointError(
-            f"no ResNet of torchvision has {blocks} blocks in its layers and a first convolution of "
-            f"{list(state['conv1.weight'].shape)}",
-            field="architecture",
-            remedy=f"declare the architecture, one of {', '.join(architectures.names())}, and its arguments",
-        )
-    for name in architectures.names():
-        if name != "small_resnet" and not _faults(state, _expected(Network(name, {}), len(state["fc.weight"]))):
-            return Network(name, {})
-    middle = state.get("layer1.0.conv2.weight")
-    if not bottleneck or middle is None or middle.ndim != 4 or 0 in middle.shape:
-        return Network(plainest, {})
-    groups = max(1, middle.shape[0] // middle.shape[1])
-    width = middle.shape[0] // groups
-    return Network(plainest, {} if (groups, width) == (1, 64) else {"groups": groups, "width_per_group": width})
-
-
-def fit_network(state: Mapping[str, Tensor], network: Network, classes: int) -> dict[str, Tensor]:
-    """The state dict to load into the network, in its order and with the counters it may lack.
-
-    Args:
-        state: as in `Checkpoint.state`.
-        network: declared or inferred.
-        classes: how many there are.
-
-    Raises:
-        CheckpointError: tensors are missing, unknown or of another shape, or the head has another number of outputs.
-        ArchitectureError: there is no such network.
-    """
-    outputs = len(state["fc.weight"])
-    if outputs != classes:
-        raise CheckpointError(
-            f"the network's head has {outputs} outputs and {classes} classes are declared",
-            field="classes",
-            remedy=f"give the {outputs} class names in the order of the head's outputs",
-        )
-    expected = _expected(network, classes)
-    if faults := _faults(state, expected):
-        shown = "; ".join(faults[:3]) + (f"; and {len(faults) - 3} more" if len(faults) > 3 else "")
-        raise CheckpointError(
-            f"the file does not fit {network.architecture!r} with arguments {network.arguments}: it {shown}",
-            field="architecture",
-            remedy="declare the architecture and the arguments it was trained with, or leave both out to have them told"
-            " by the weights",
-        )
-    return {name: state[name] if name in state else torch.zeros((), dtype=torch.int64) for name in expected}
-
-
-def maps_shape(network: Network, classes: int, preprocessing: Preprocessing) -> tuple[int, int, int]:
-    """Channels, height and width of the network's maps for one picture, without computing them.
-
-    Raises:
-        CheckpointError: the maps have one position only, or those of a layer would not fit into memory.
-        ArchitectureError: there is no such network.
-    """
-    largest = torch.Size()
-
-    def compare(module: nn.Module, inputs: object, maps: Tensor) -> None:
-        nonlocal largest
-        largest = max(largest, maps.shape[1:], key=prod)
-
-    with torch.device("meta"):
-        trunk = architectures.trunk(architectures.build(network.architecture, classes, network.arguments)).eval()
-        for module in trunk.modules():
-            module.register_forward_hook(compare)
-        maps = trunk(torch.empty(1, 3, preprocessing.size, preprocessing.size))
-    channels, height, width = maps.shape[1:]
-    if height * width < 4:
-        raise CheckpointError(
-            f"pictures of {preprocessing.size} px give maps of {height} x {width}, in which nothing can be located",
-            field="preprocessing.size",
-            remedy=f"{WANTED}, with maps of at least 2 x 2: declare the size of picture it was trained with",
-        )
-    if prod(largest) > MOST_MAP_ELEMENTS:
-        raise CheckpointError(
-            f"pictures of {preprocessing.size} px give maps of {' x '.join(map(str, largest))} in one of the layers, "
-            f"more than {MOST_MAP_ELEMENTS:,} numbers a picture",
-            field="preprocessing.size",
-            remedy="declare the size of picture it was trained with",
-        )
-    return channels, height, width
-
-
 # --- Where the network is in the file
 
 
@@ -235,7 +116,7 @@ def _names(shapes: Mapping[str, tuple[int, ...]]) -> _Names:
     """Which tensors are the network's and its normaliser's, by the names they will have.
 
     Raises:
-        CheckpointError: they are not those of a ResNet with a head.
+        CheckpointError: they are not those of a known network with a head.
     """
     outer = "module." if shapes and all(name.startswith("module.") for name in shapes) else ""
     inner = next((prefix for prefix in NETWORKS if any(name.startswith(outer + prefix) for name in shapes)), "")
@@ -256,21 +137,15 @@ def _refuse_other_networks(network: Mapping[str, str], shapes: Mapping[str, tupl
         raise CheckpointError("the file holds no tensors", field="file", remedy=SAVE)
     if any(name.startswith(TRANSFORMERS) for name in network):
         raise CheckpointError("the file holds a transformer: it has no convolutional maps", field="file", remedy=WANTED)
-    if "conv1.weight" not in network or "layer4.0.conv1.weight" not in network:
+    family = family_of_weights(network)
+    weight, bias = f"{family.head}.weight", f"{family.head}.bias"
+    shape = shapes[network[weight]] if {weight, bias} <= network.keys() else ()
+    if len(shape) != 2 or 0 in shape:
         raise CheckpointError(
-            f"the file holds no ResNet with torchvision's names but {', '.join(sorted(network)[:3])[:200]}, ...",
-            field="file",
-            remedy=WANTED,
-        )
-    head = shapes[network["fc.weight"]] if {"fc.weight", "fc.bias"} <= network.keys() else ()
-    if len(head) != 2 or 0 in head:
-        raise CheckpointError(
-            "the network has no linear head (fc.weight and fc.bias), so nothing says which features a class uses",
+            f"the network has no linear head ({weight} and {bias}), so nothing says which features a class uses",
             field="file",
             remedy="train a head on your classes, or take the checkpoint before its head was cut off",
         )
-    if len(shapes[network["conv1.weight"]]) != 4:
-        raise CheckpointError("the network's first convolution is no convolution", field="file", remedy=SAVE)
 
 
 def _checkpoint(
@@ -306,32 +181,3 @@ def _triple(figures: Tensor) -> Triple:
     # Seven digits, as float32 has them: 0.485 shall not come back as 0.48500001430511475.
     red, green, blue = (float(f"{figure:.7g}") for figure in figures.flatten().tolist())
     return red, green, blue
-
-
-# --- What network it is
-
-
-def _count_blocks(state: Mapping[str, Tensor], layer: int) -> int:
-    return len({name.split(".")[1] for name in state if name.startswith(f"layer{layer}.")})
-
-
-def _expected(network: Network, classes: int) -> dict[str, Tensor]:
-    """The network's own state dict, with shapes and kinds but no numbers."""
-    with torch.device("meta"):
-        return architectures.build(network.architecture, classes, network.arguments).state_dict()
-
-
-def _faults(state: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> list[str]:
-    """What keeps the tensors from being the network's; counters may be missing."""
-    faults = [f"lacks {name}" for name in expected if name not in state and not name.endswith(COUNTER)]
-    faults += [f"has {name[:100]}, which the network lacks" for name in state if name not in expected]
-    faults += [
-        f"has {name} as {_kind(state[name])}, the network wants {_kind(wanted)}"
-        for name, wanted in expected.items()
-        if name in state and _kind(state[name]) != _kind(wanted)
-    ]
-    return faults
-
-
-def _kind(tensor: Tensor) -> str:
-    return f"{str(tensor.dtype).removeprefix('torch.')}{list(tensor.shape)}"

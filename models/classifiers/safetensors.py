@@ -18,6 +18,7 @@ from models.classifiers.inputs import NetworkInput
 from models.classifiers.signatures import refuse_disguise
 from models.classifiers.spec import ClassifierSpec
 from models.errors import ArchitectureError, ClassifierError
+from models.families import RESNETS, family_of
 from models.runtime import resolve_device
 
 MOST_HEADER_BYTES = 2**24
@@ -135,7 +136,7 @@ def _build(spec: ClassifierSpec) -> nn.Module:
 def _named(spec: ClassifierSpec) -> nn.Module:
     name, arguments = spec.architecture or "", dict(spec.arguments or {})
     try:
-        if name in architectures.names():
+        if name in architectures.names() and family_of(name) is RESNETS:
             return architectures.build(name, len(spec.classes), arguments)
         if name not in names():
             raise ClassifierError(

@@ -5,11 +5,13 @@ Spuriosity Rankings (Moayeri et al. 2023, arXiv 2212.02648) uses heads like this
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import torch
 from torch.nn import functional
+
+from models.families import family_of
 
 ROUNDS = 200
 HISTORY = 10
@@ -24,6 +26,17 @@ class Head:
     weight: torch.Tensor
     bias: torch.Tensor
     loss: float
+
+    def on(self, state: Mapping[str, torch.Tensor], architecture: str) -> dict[str, torch.Tensor]:
+        """The weights of a network with this head in place of its own."""
+        name = family_of(architecture).head
+        return {**state, f"{name}.weight": self.weight, f"{name}.bias": self.bias}
+
+
+def without_head(state: Mapping[str, torch.Tensor], architecture: str) -> dict[str, torch.Tensor]:
+    """The weights of a network but those of its head."""
+    head = f"{family_of(architecture).head}."
+    return {name: tensor for name, tensor in state.items() if not name.startswith(head)}
 
 
 def fit_head(

@@ -113,7 +113,7 @@ class _Run:
         if initial is not None:
             network.load_state_dict(dict(initial), strict=False)
         network = synchronised(network, device, self.ranks)
-        network.to(device, memory_format=torch.channels_last)
+        network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stub lacks it
         averaged = AveragedModel(network, avg_fn=_running_average(plan.averaging), use_buffers=True)
         decayed = [parameter for parameter in network.parameters() if parameter.ndim > 1]
         undecayed = [parameter for parameter in network.parameters() if parameter.ndim <= 1]

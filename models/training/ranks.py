@@ -8,8 +8,6 @@ import torch
 from torch import distributed, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from models.architectures import ResNet
-
 
 @dataclass(frozen=True)
 class Ranks:
@@ -29,7 +27,7 @@ class Ranks:
         """Which of ``count`` rows are this process's."""
         return slice(self.rank * count // self.world, (self.rank + 1) * count // self.world)
 
-    def parallel(self, network: ResNet, device: torch.device) -> nn.Module:
+    def parallel(self, network: nn.Module, device: torch.device) -> nn.Module:
         """The module to train through: its gradients are the mean over all processes.
 
         Running statistics of batch norm are rank 0's.
@@ -47,9 +45,9 @@ class Ranks:
         return [float(value) for value in total]
 
 
-def synchronised(network: ResNet, device: torch.device, ranks: Ranks) -> ResNet:
+def synchronised(network: nn.Module, device: torch.device, ranks: Ranks) -> nn.Module:
     """With batch norm over the whole batch, where the backend can: on CUDA. Its keys stay the same."""
     if ranks.world == 1 or device.type != "cuda":
         return network
-    converted: ResNet = nn.SyncBatchNorm.convert_sync_batchnorm(network)
+    converted: nn.Module = nn.SyncBatchNorm.convert_sync_batchnorm(network)
     return converted

@@ -41,7 +41,7 @@ REFUSED = ("unauthorised", "forbidden", "unavailable")
             *REFUSED, "malformed", "timeout", "too-large", "unsupported-media", "invalid", "key-reused"
         ),
     },
-    openapi_extra=form("Weights of a ResNet: safetensors, or a file of torch.save.", EncoderDeclaration),
+    openapi_extra=form("Weights of a network: safetensors, or a file of torch.save.", EncoderDeclaration),
 )
 async def upload_encoder(request: Request, principal: Auditor, key: IdempotencyKey = None) -> Response:
     """Upload an encoder with what is known of it (classes, preprocessing, architecture).

@@ -129,6 +129,23 @@ def test_a_torchvision_network_needs_no_declared_architecture(store: Store, sett
     assert (spec.backbone.architecture, spec.backbone.arguments, spec.backbone.maps) == ("resnet18", {}, (512, 2, 2))
 
 
+def test_a_network_of_another_family_computes_what_torch_does(store: Store, settings: Settings, tmp_path: Path) -> None:
+    state = files.network("densenet121")
+    path = files.save({"model": files.robustness_layout(state)}, tmp_path / "w.pt", legacy=True)
+    declared = declaration(backbone={"preprocessing": {"size": 64}})
+    record = import_encoder(store, path, declared, settings)
+    assert (record.spec.backbone.architecture, record.spec.backbone.maps) == ("densenet121", (1024, 2, 2))
+    network = architectures.build("densenet121", len(CLASSES)).eval()
+    network.load_state_dict(state)
+    generator = torch.Generator().manual_seed(1)
+    pictures = torch.randint(0, 256, (3, 3, 64, 64), dtype=torch.uint8, generator=generator)
+    mean, std = (torch.tensor(figures).view(3, 1, 1) for figures in (files.MEAN, files.STD))
+    with torch.inference_mode():
+        expected = network((pictures / 255 - mean) / std)
+    found = load_encoder(store, record.id, settings).forward(pictures)
+    torch.testing.assert_close(found.logits, expected, rtol=1e-4, atol=1e-4)
+
+
 @pytest.mark.parametrize(
     ("changes", "words"),
     [

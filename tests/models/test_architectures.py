@@ -6,8 +6,9 @@ import pytest
 import torch
 
 from models import torchvision_ops
-from models.architectures import SmallResNet, build, names, penultimate, trunk
+from models.architectures import SmallResNet, build, head, names, penultimate, trunk
 from models.errors import ArchitectureError
+from models.families import FAMILIES, family_of
 
 TINY = {"blocks": [1, 1, 2, 1], "widths": [8, 12, 16, 24], "strides": [1, 2, 1, 2], "stem_stride": 2}
 
@@ -20,20 +21,26 @@ def tiny() -> SmallResNet:
     return network
 
 
-@pytest.mark.parametrize("name", ["small_resnet", "resnet18"])
+@pytest.mark.parametrize(
+    "name", ["small_resnet", "resnet18", "densenet121", "mobilenet_v2", "shufflenet_v2_x0_5"]
+)  # one of every family
 def test_trunk_pooling_and_head_are_the_whole_network(name: str) -> None:
     torch.manual_seed(0)
     network = build(name, 4, TINY if name == "small_resnet" else None).eval()
     images = torch.randn(2, 3, 64, 64)
     with torch.inference_mode():
-        maps = trunk(network)(images)
-        torch.testing.assert_close(network.fc(penultimate(maps)), network(images))
+        maps = trunk(name, network)(images)
+        torch.testing.assert_close(head(name, network)(penultimate(maps)), network(images))
     assert maps.min() >= 0
+    assert f"{family_of(name).head}.weight" in network.state_dict()
+    assert [family for family in FAMILIES if any(key.startswith(family.sign) for key in network.state_dict())] == [
+        family_of(name)
+    ]
 
 
 def test_small_resnet_has_the_sides_and_widths_asked_for(tiny: SmallResNet) -> None:
     with torch.inference_mode():
-        maps = trunk(tiny)(torch.randn(1, 3, 96, 96))
+        maps = trunk("small_resnet", tiny)(torch.randn(1, 3, 96, 96))
     assert maps.shape == (1, 24, 12, 12)
     assert len(tiny.layer3) == 2
 
@@ -44,9 +51,14 @@ def test_small_resnet_has_the_plain_torchvision_keys(tiny: SmallResNet) -> None:
     assert all(key.split(".")[0] in {"conv1", "bn1", "layer1", "layer2", "layer3", "layer4", "fc"} for key in keys)
 
 
-def test_every_resnet_of_torchvision_is_known_and_nothing_else() -> None:
+def test_every_network_of_the_families_is_known_and_nothing_else() -> None:
     assert {"resnet18", "resnet152", "wide_resnet50_2", "resnext50_32x4d", "small_resnet"} <= set(names())
-    assert not {"vgg11", "deeplabv3_resnet50", "fcn_resnet50", "r3d_18"} & set(names())
+    assert {"densenet161", "mobilenet_v2", "shufflenet_v2_x1_0"} <= set(names())
+    assert not {"vgg11", "mobilenet_v3_small", "deeplabv3_resnet50", "fcn_resnet50", "r3d_18"} & set(names())
+    for name in names():
+        assert family_of(name) in FAMILIES
+    with pytest.raises(KeyError):
+        family_of("vgg11")
 
 
 @pytest.mark.parametrize(
@@ -67,6 +79,7 @@ def test_every_resnet_of_torchvision_is_known_and_nothing_else() -> None:
         ("resnet50", {"width_per_group": 10**15}),
         ("resnet50", {"width_per_group": -5}),
         ("resnet50", {"groups": True}),
+        ("densenet121", {"groups": 2}),
     ],
 )
 def test_unknown_names_and_arguments_are_refused_by_name(name: str, arguments: dict[str, object] | None) -> None:

@@ -25,7 +25,7 @@ from models.planted.scenes import CLASSES, Rates, draw_scene, draw_scenes
 from models.training import recipes
 from models.training.__main__ import app
 from models.training.artefacts import provenance, write_network
-from models.training.attack import Attack
+from models.training.attack import Attack, Norm
 from models.training.augmentation import Augmentation
 from models.training.evaluation import accuracy, robust_accuracy
 from models.training.features import Activations, importances, statistics
@@ -77,24 +77,73 @@ def linear(images: torch.Tensor) -> torch.Tensor:
     return torch.stack([0.5 - brightness, brightness - 0.5], dim=1) * 10
 
 
+def length(offsets: torch.Tensor, norm: Norm) -> torch.Tensor:
+    """What the ball of an attack is measured in, [N]."""
+    return offsets.flatten(1).norm(dim=1, p=2 if norm == "l2" else torch.inf)
+
+
 @pytest.mark.parametrize("steps", [1, 4])
-def test_an_attack_stays_in_its_ball_and_raises_the_loss(steps: int, generator: torch.Generator) -> None:
-    images = torch.rand(6, 3, 8, 8, generator=generator)
+@pytest.mark.parametrize(("norm", "epsilon"), [("l2", 0.5), ("linf", 0.04)])
+def test_an_attack_stays_in_its_ball_and_raises_the_loss(
+    steps: int, norm: Norm, epsilon: float, generator: torch.Generator
+) -> None:
+    images = (torch.rand(6, 3, 8, 8, generator=generator) * 1.4 - 0.2).clamp(0, 1)  # many pixels at either end
     labels = torch.tensor([0, 1] * 3)
-    moved = Attack(0.5, steps, 0.35).perturb(linear, images, labels, generator)
-    distance = (moved - images).flatten(1).norm(dim=1)
-    assert (distance <= 0.5 + 1e-5).all()
-    assert (distance > 0.2).all()
+    moved = Attack(epsilon, steps, 0.7 * epsilon, norm).perturb(linear, images, labels, generator)
+    distance = length(moved - images, norm)
+    assert (distance <= epsilon + 1e-5).all()
+    assert (distance > 0.4 * epsilon).all()
     assert 0 <= moved.min() <= moved.max() <= 1
     losses = [torch.nn.functional.cross_entropy(linear(x), labels, reduction="none") for x in (images, moved)]
     assert (losses[1] > losses[0]).all()
 
 
-def test_an_attack_finds_the_worst_point_of_a_linear_model(generator: torch.Generator) -> None:
+@pytest.mark.parametrize(("norm", "epsilon", "worst"), [("l2", 0.5, 0.5 / (3 * 8 * 8) ** 0.5), ("linf", 0.04, 0.04)])
+def test_an_attack_finds_the_worst_point_of_a_linear_model(
+    norm: Norm, epsilon: float, worst: float, generator: torch.Generator
+) -> None:
     images = torch.full((1, 3, 8, 8), 0.5)
-    moved = Attack(0.5, 60, 0.05).perturb(linear, images, torch.tensor([1]), generator)
-    worst = images - 0.5 / (3 * 8 * 8) ** 0.5
-    torch.testing.assert_close(moved, worst, atol=2e-3, rtol=0)
+    moved = Attack(epsilon, 60, epsilon / 10, norm).perturb(linear, images, torch.tensor([1]), generator)
+    torch.testing.assert_close(moved, images - worst, atol=2e-3, rtol=0)
+
+
+@pytest.mark.parametrize("norm", ["l2", "linf"])
+def test_an_attack_starts_anywhere_in_its_ball(norm: Norm, generator: torch.Generator) -> None:
+    offsets = Attack(0.5, 1, 0.1, norm).start(torch.Size([400, 3, 4, 4]), generator)
+    distance = length(offsets, norm)
+    assert (distance <= 0.5 + 1e-6).all()
+    assert offsets.mean().abs() < 0.01
+    if norm == "l2":
+        assert distance.quantile(torch.tensor([0.25, 0.75])).tolist() == pytest.approx([0.125, 0.375], abs=0.04)
+    else:
+        assert offsets.quantile(torch.tensor([0.25, 0.75])).tolist() == pytest.approx([-0.25, 0.25], abs=0.02)
+
+
+def test_batch_norm_sees_each_batch_once_and_no_step_of_the_attack(
+    plan: Plan, bright_or_dark: LabelledPictures, tmp_path: Path
+) -> None:
+    many = dataclasses.replace(plan, epochs=1, attack=Attack(0.1, 3, 0.1))
+    train(many, bright_or_dark, tmp_path / "c.pt", CPU, held_out=bright_or_dark)
+    network = torch.load(tmp_path / "c.pt", weights_only=True)["network"]
+    counts = {int(tensor) for name, tensor in network.items() if name.endswith("num_batches_tracked")}
+    assert counts == {len(bright_or_dark) // plan.batch_size}
+
+
+def test_bfloat16_is_the_arithmetic_and_not_the_weights(
+    plan: Plan, bright_or_dark: LabelledPictures, tmp_path: Path
+) -> None:
+    kinds: set[torch.dtype] = set()
+
+    def note(module: torch.nn.Module, inputs: tuple[torch.Tensor, ...], output: torch.Tensor) -> None:
+        if isinstance(module, torch.nn.Conv2d):
+            kinds.add(output.dtype)
+
+    with torch.nn.modules.module.register_module_forward_hook(note):
+        trained = train(dataclasses.replace(plan, precision="bf16"), bright_or_dark, tmp_path / "c.pt", CPU)
+    assert kinds == {torch.bfloat16}
+    state = trained.network.state_dict()
+    assert {tensor.dtype for tensor in state.values()} == {torch.float32, torch.int64}
+    assert accuracy(lambda images: trained.network((images - 0.5) / 0.3), bright_or_dark, CPU) > 0.95
 
 
 def test_flipping_mirrors_about_half_of_the_pictures(generator: torch.Generator) -> None:
