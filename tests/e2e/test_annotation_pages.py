@@ -17,6 +17,7 @@ from jobs.discovery_request import DiscoveryRequest
 from jobs.redis_server import RedisServer
 from jobs.store import Store
 from service.client import Client
+from service.keys import KeyStore
 from tests.e2e.conftest import OpenPage
 from tests.e2e.test_pages import HOSTILE, PHONE
 from tests.service.annotating import Person, Session, start
@@ -25,6 +26,7 @@ from tests.service.drafts import write_draft
 from tests.service.material import archive
 
 CLASSES = ("ant", "bee")
+DRAFT = "d7" * 16
 PANELS = 4
 """Of a draft with two classes."""
 
@@ -354,6 +356,25 @@ def test_an_answer_by_a_link_revoked_meanwhile_waits_for_the_next_link(open_page
     page.goto(link_of(session.invite("Ada")))  # only the fragment differs: the page itself has to notice
     expect_saved(page)
     assert [one["panel"] for one in answers_of(session)] == [panel]
+
+
+def test_annotators_need_no_key(open_page: OpenPage, start_server: StartServer, redis_url: str) -> None:
+    """Where keys are asked for, the browser asks an annotator for none; the owner's pages stay closed to them."""
+    server = start_server(auth="on", redis_url=f"{redis_url}?db=9")
+    store = Store.from_settings(server.settings)
+    write_draft(store, DRAFT, CLASSES)
+    _, token = KeyStore(store).create("the owner", ["annotate"])
+    http = httpx.Client(base_url=server.url, headers={"Authorization": f"Bearer {token}"}, timeout=60)
+    session = start(http, DRAFT, answers_per_panel=1, threshold=1)
+    page = open_page(link_of(session.invite("Ada")), base=server.url)
+    panel = answer(page)
+    expect_saved(page)
+    assert [one["panel"] for one in answers_of(session)] == [panel]
+    assert httpx.get(f"{server.url}/annotations").status_code == 401
+    owner = {"username": "anyone", "password": token}
+    page = open_page(f"/annotations/{session.id}", base=server.url, http_credentials=owner)
+    expect(page.locator("#counts")).to_contain_text("1 of 4 panels")
+    expect(page.locator(f"[data-panel='{panel}'] img")).to_have_js_property("complete", True)
 
 
 def test_without_a_link_the_page_says_what_it_is_for(open_page: OpenPage) -> None:
