@@ -81,7 +81,7 @@ def draft(discovery: str) -> HTMLResponse:
 
 
 @router.get("/annotations")
-def annotation_list() -> HTMLResponse:
+def all_annotations() -> HTMLResponse:
     """The annotations, and a form to start one from a draft."""
     return _page("annotations.html.j2", "/annotations")
 

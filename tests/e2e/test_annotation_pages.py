@@ -17,6 +17,7 @@ from jobs.discovery_request import DiscoveryRequest
 from jobs.redis_server import RedisServer
 from jobs.store import Store
 from service.client import Client
+from service.keys import KeyStore
 from tests.e2e.conftest import OpenPage
 from tests.e2e.test_pages import HOSTILE, PHONE
 from tests.service.annotating import Person, Session, start
@@ -25,6 +26,7 @@ from tests.service.drafts import write_draft
 from tests.service.material import archive
 
 CLASSES = ("ant", "bee")
+DRAFT = "d7" * 16
 PANELS = 4
 """Of a draft with two classes."""
 
@@ -130,6 +132,7 @@ def test_everything_is_done_by_keyboard_and_said(open_page: OpenPage, session: S
     page = open_page(link_of(session.invite("Ada")))
     first = shown(page)
     expect(page.locator("#news")).to_contain_text(re.compile(r"(ant|bee), panel \d of 4"))
+    expect(page.locator("#strip .tile")).to_have_count(2)  # the sheet has room for six
     page.keyboard.press("Enter")
     expect(page.locator("#missing")).to_have_text("Choose what the red places show.")
     page.keyboard.press("2")
@@ -355,6 +358,25 @@ def test_an_answer_by_a_link_revoked_meanwhile_waits_for_the_next_link(open_page
     assert [one["panel"] for one in answers_of(session)] == [panel]
 
 
+def test_annotators_need_no_key(open_page: OpenPage, start_server: StartServer, redis_url: str) -> None:
+    """Where keys are asked for, the browser asks an annotator for none; the owner's pages stay closed to them."""
+    server = start_server(auth="on", redis_url=f"{redis_url}?db=9")
+    store = Store.from_settings(server.settings)
+    write_draft(store, DRAFT, CLASSES)
+    _, token = KeyStore(store).create("the owner", ["annotate"])
+    http = httpx.Client(base_url=server.url, headers={"Authorization": f"Bearer {token}"}, timeout=60)
+    session = start(http, DRAFT, answers_per_panel=1, threshold=1)
+    page = open_page(link_of(session.invite("Ada")), base=server.url)
+    panel = answer(page)
+    expect_saved(page)
+    assert [one["panel"] for one in answers_of(session)] == [panel]
+    assert httpx.get(f"{server.url}/annotations").status_code == 401
+    owner = {"username": "anyone", "password": token}
+    page = open_page(f"/annotations/{session.id}", base=server.url, http_credentials=owner)
+    expect(page.locator("#counts")).to_contain_text("1 of 4 panels")
+    expect(page.locator(f"[data-panel='{panel}'] img")).to_have_js_property("complete", True)
+
+
 def test_without_a_link_the_page_says_what_it_is_for(open_page: OpenPage) -> None:
     page = open_page("/label")
     expect(page.get_by_role("heading", name="Open the link of your invitation")).to_be_visible()
@@ -452,9 +474,7 @@ def test_more_answers_are_asked_for_where_people_differ(open_page: OpenPage, ses
 
 
 @pytest.mark.parametrize("kind", ["CSV", "JSON"])
-def test_votes_go_out_as_a_file_and_come_back(
-    open_page: OpenPage, session: Session, server: RunningServer, tmp_path: Path, kind: str
-) -> None:
+def test_votes_go_out_as_a_file_and_come_back(open_page: OpenPage, session: Session, tmp_path: Path, kind: str) -> None:
     answer_all(session, "Ada", "background")
     page = open_page(f"/annotations/{session.id}")
     with page.expect_download() as download:
@@ -462,7 +482,7 @@ def test_votes_go_out_as_a_file_and_come_back(
     file = tmp_path / download.value.suggested_filename
     download.value.save_as(file)
     assert file.suffix == f".{kind.lower()}"
-    other = new_session(server)
+    other = start(session.http, session.show()["draft"])
     page.goto(f"/annotations/{other.id}")
     page.get_by_label("Import votes").set_input_files(file)
     page.get_by_role("button", name="Import", exact=True).click()
@@ -504,14 +524,16 @@ def test_two_people_make_a_bank_of_a_discovery(
                 expect(page.get_by_role("heading", name="Thank you")).to_be_visible()
             owner.get_by_role("button", name="Open the validation round").click()
             for page, same in zip(people, (True, False), strict=True):
-                for _ in range(2):  # the page goes on by itself when the pictures are drawn
-                    row = shown(page)
+                for done in (1, 2):  # the page goes on by itself when the pictures are drawn
+                    shown(page)
                     expect(page.locator("section.group h2")).to_contain_text(["Highest", "Middle", "Lowest"])
                     page.keyboard.press("1" if same else "2")
                     page.get_by_label("Lowest 1 shows something else").check()
                     expect(page.locator("#ticked")).to_have_text("1 picture ticked as different.")
                     page.keyboard.press("Enter")
-                    expect(page.locator(f".work:visible #panel[data-panel='{row}']")).to_have_count(0)
+                    expect_saved(page)
+                    expect(page.locator("#problem")).to_be_empty()
+                    expect(page.locator("#reached")).to_have_text(f"{done} of 2 · {2 - done} left")
                 expect(page.get_by_role("heading", name="Thank you")).to_be_visible()
             expect(owner.locator("#validated")).to_contain_text("0 % validated, 0 of 2")
             owner.get_by_label("Name", exact=True).last.fill("meadow")

@@ -455,7 +455,8 @@ def test_text_stands_out_from_its_ground(scheme: str) -> None:
 
 
 def test_the_pages_let_nothing_foreign_in(server: RunningServer) -> None:
-    for path in ("/", "/jobs", "/drafts", "/drafts/any", "/static/picture.js", "/static/cuecheck.css"):
+    pages = ("/", "/jobs", "/drafts", "/drafts/any", "/annotations", "/annotations/any", "/label")
+    for path in (*pages, "/static/picture.js", "/static/cuecheck.css"):
         headers = httpx.get(server.url + path).raise_for_status().headers
         policy = headers["content-security-policy"]
         assert "default-src 'none'" in policy

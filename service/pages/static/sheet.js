@@ -12,7 +12,8 @@ import { element } from "./dom.js";
  */
 
 const WHITE = 250; // of 255: a JPEG's white is not quite
-const PROBE = 4; // pixels that a side of a tile is looked at with
+const PROBE = 8; // pixels that a side of a tile is looked at with
+const EDGE = 2; // of them, those into which the tiles beside it run
 
 /** A sheet from its address within this page, decoded, so that showing it takes no time. */
 export async function decodeSheet(url, tile) {
@@ -33,7 +34,9 @@ function blanks(image, columns, rows) {
   [canvas.width, canvas.height] = [columns * PROBE, rows * PROBE];
   const context = canvas.getContext("2d", { willReadFrequently: true });
   context.drawImage(image, 0, 0, canvas.width, canvas.height);
-  const isBlank = (row, column) => context.getImageData(column * PROBE, row * PROBE, PROBE, PROBE).data.every((level) => level >= WHITE);
+  const inner = PROBE - 2 * EDGE;
+  const isBlank = (row, column) =>
+    context.getImageData(column * PROBE + EDGE, row * PROBE + EDGE, inner, inner).data.every((level) => level >= WHITE);
   return Array.from({ length: rows }, (_, row) => Array.from({ length: columns }, (__, column) => isBlank(row, column)));
 }
 

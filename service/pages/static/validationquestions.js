@@ -25,15 +25,10 @@ export class ValidationQuestions {
   /** Show a row and an answer to it, whole, in part or none. */
   show({ task, sheets }, values) {
     const ticked = new Set(values?.different ?? []);
-    let first = 0; // pictures are counted through the groups
-    const groups = GROUPS.filter(([name]) => sheets[name]).map(([name, title, words]) => {
-      const sheet = sheets[name];
-      const made = group(sheet, { title, words, first, ticked });
-      first += sheet.shown.length;
-      return made;
-    });
+    const places = Array.from({ length: task.pictures }, (_, place) => place);
+    const groups = GROUPS.map(([name, title, words], at) => group(sheets[name], { title, words, places, first: at * task.pictures, ticked }));
     const shown = element("div", { class: "groups" }, ...groups);
-    shown.style.setProperty("--most", Math.max(...GROUPS.map(([name]) => sheets[name]?.shown.length ?? 1)));
+    shown.style.setProperty("--most", task.pictures);
     find("panel").replaceChildren(shown);
     find("panel").dataset.panel = task.panel;
     for (const input of document.querySelectorAll('input[name="same"]')) input.checked = values?.same === (input.value === "true");
@@ -77,14 +72,15 @@ export class ValidationQuestions {
   }
 }
 
-function group(sheet, { title, words, first, ticked }) {
-  const pictures = sheet.shown.map((column, at) => {
-    const number = first + at;
+/** One group; its pictures are counted on from `first`, through all groups. */
+function group(sheet, { title, words, places, first, ticked }) {
+  const pictures = places.map((column) => {
+    const number = first + column;
     const tiles = ROWS.slice(0, sheet.rows).map((_, row) => paint(element("span", { class: "tile" }), sheet, row, column));
     return element(
       "label",
       { class: "judged" },
-      element("input", { type: "checkbox", value: number, checked: ticked.has(number), "aria-label": `${title} ${at + 1} shows something else` }),
+      element("input", { type: "checkbox", value: number, checked: ticked.has(number), "aria-label": `${title} ${column + 1} shows something else` }),
       element("span", { class: "mark", "aria-hidden": "true" }, "differs"),
       ...tiles,
     );
