@@ -40,6 +40,9 @@ class PublishRequest(BaseModel):
     licence: str = Field(min_length=1, max_length=500, description="What others may do with it.")
     labeller: str | None = Field(None, max_length=200, description="Who gave the labels; counted where left out.")
     threshold: int | None = Field(None, ge=1, description="In place of the annotation's own.")
+    notes: str | None = Field(
+        None, max_length=4000, description="What users of the bank should know, such as what its spurious features are."
+    )
 
 
 @dataclass(frozen=True)
@@ -178,7 +181,7 @@ def _write(
             components=0 if components is None else len(components.directions),
             features=tuple(_feature(one, found, threshold, record.answers_per_panel) for one in candidates),
             exemplars=tuple(exemplar for one in candidates for exemplar in _exemplars(one)),
-            card=_card(draft, record, classes),
+            card=_card(draft, record, classes, wanted.notes),
         )
         return publish_bank(
             settings,
@@ -220,9 +223,11 @@ def _exemplars(one: Candidate) -> list[Exemplar]:
     ]
 
 
-def _card(draft: Draft, record: AnnotationRecord, classes: list[DraftClass]) -> dict[str, object]:
+def _card(draft: Draft, record: AnnotationRecord, classes: list[DraftClass], notes: str | None) -> dict[str, object]:
+    encoder = draft.encoder
     return {
-        "encoder": {"name": draft.encoder.name, "licence": draft.encoder.licence},
+        **({"notes": notes} if notes else {}),
+        "encoder": {"name": encoder.name, "licence": encoder.licence, "card": encoder.card},
         "annotation": {"title": record.title, "classes": len(classes)},
         "discovery": {
             "pictures": draft.pictures,

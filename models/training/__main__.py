@@ -13,7 +13,6 @@ from models.planted.scenes import draw_scenes
 from models.shipped import CIFAR10, PLANTED_FAMILY
 from models.training import recipes
 from models.training.artefacts import provenance, write_json
-from models.training.cifar10_bank import Judgements, Ranked, draw_sheets, write_cifar10_bank
 from models.training.classifier import right, train_classifier
 from models.training.discovery_tables import write_document
 from models.training.discovery_truth import Sizes, measure
@@ -23,7 +22,6 @@ from models.training.planted_bank import make_planted_bank
 from models.training.planted_pictures import draw_pictures
 from models.training.robust import train_robust
 
-CIFAR10_JUDGEMENTS = BUILT_IN / "judgements" / "cifar10.json"
 DISCOVERY_TRUTH = Path("docs/discovery-truth.md")
 
 app = typer.Typer(add_completion=False, no_args_is_help=True)
@@ -35,7 +33,6 @@ Epochs = Annotated[int | None, typer.Option(help="Epochs instead of the recipe's
 Work = Annotated[Path, typer.Option(help="Folder for checkpoints and drawn pictures.")]
 ClassifierOut = Annotated[Path, typer.Option(help="Folder for ONNX files, their declarations and card.")]
 Trained = Annotated[Path, typer.Option(help="Folder that the backbone's recipe wrote.")]
-Encoder = Annotated[Path, typer.Option(help="Folder of the encoder in the store, `encoders/<id>`.")]
 BankOut = Annotated[Path, typer.Option(help="Folder of the bank to write.")]
 Train = Annotated[Path, typer.Option(help="Zip of training pictures, one folder per class.")]
 Test = Annotated[Path, typer.Option(help="Zip of held-out pictures, one folder per class.")]
@@ -116,34 +113,6 @@ def cifar10_classifier(
     held_out = read_archive(test)
     accuracy = {"clean": round(float(right(classifier, held_out).mean()), 4), "pictures": len(held_out)}
     write_json(out / "card.json", {"accuracy": accuracy, **provenance(plan, minutes, torch.device(device))})
-
-
-@app.command()
-def cifar10_sheets(
-    train: Train,
-    encoder: Encoder,
-    sheets: Annotated[Path, typer.Option(help="Folder for one contact sheet a class.")],
-    threads: Threads = 2,
-) -> None:
-    """Draw contact sheets of a CIFAR-10 encoder's top features, for a person to judge."""
-    torch.set_num_threads(threads)
-    ranked = Ranked.of(encoder, read_archive(train))
-    draw_sheets(ranked, sheets)
-    print(f"weights {ranked.backbone.weights_digest}")
-
-
-@app.command()
-def cifar10_bank(
-    train: Train,
-    encoder: Encoder,
-    judgements: Annotated[Path, typer.Option(help="JSON of what was seen on the sheets.")] = CIFAR10_JUDGEMENTS,
-    bank: BankOut = BUILT_IN / "cifar10",
-    threads: Threads = 2,
-) -> None:
-    """Join the judgements with the CIFAR-10 encoder and write its bank."""
-    torch.set_num_threads(threads)
-    answers = Judgements.model_validate_json(judgements.read_text(encoding="utf-8"))
-    write_cifar10_bank(Ranked.of(encoder, read_archive(train)), answers, bank)
 
 
 @app.command()

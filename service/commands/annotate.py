@@ -191,12 +191,20 @@ def publish(
     licence: Annotated[str, typer.Option(help="What others may do with it.")],
     labeller: Annotated[str | None, typer.Option(help="Who gave the labels; counted if left out.")] = None,
     threshold: Annotated[int | None, typer.Option(min=1, help="In place of the annotation's own.")] = None,
+    notes: Annotated[str | None, typer.Option(help="What users of the bank should know, for its card.")] = None,
 ) -> None:
     """Publish a feature bank of the labels. The annotation takes no answers any more."""
     from jobs.annotation_publication import PublishRequest
     from service.commands.subjects import asked
 
-    fields = {"name": name, "title": title, "licence": licence, "labeller": labeller, "threshold": threshold}
+    fields = {
+        "name": name,
+        "title": title,
+        "licence": licence,
+        "labeller": labeller,
+        "threshold": threshold,
+        "notes": notes,
+    }
     with connect(context) as client:
         bank = client.annotations.publish(annotation, asked(PublishRequest, fields))
     lines(

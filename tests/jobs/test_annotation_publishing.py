@@ -12,6 +12,7 @@ import torch
 from PIL import Image
 
 from jobs.annotation import Invitation, Rows
+from jobs.annotation_panels import read_draft
 from jobs.annotation_publication import PublishRequest, publish
 from jobs.annotation_rounds import open_validation
 from jobs.annotation_validation import read_rows, verdict
@@ -27,7 +28,7 @@ from tests.jobs.installation import Installation, work
 from tests.jobs.labelled import compared, of_queue, said
 from tests.jobs.test_discovery import CAT, Plain
 
-WANTED = PublishRequest(name="pets", title="Cats and dogs", licence="CC0-1.0")
+WANTED = PublishRequest(name="pets", title="Cats and dogs", licence="CC0-1.0", notes="The first one is the lawn.")
 
 
 @pytest.fixture
@@ -111,6 +112,8 @@ def test_labels_votes_and_figures_become_a_bank(in_process: Installation, annota
     assert (provenance["threshold"], provenance["of"], provenance["draft"]) == (2, 2, draft)
     assert (provenance["annotators"], provenance["answers"]) == (2, 2 * len(panels))
     assert "validated" not in provenance
+    assert bank.card["notes"] == "The first one is the lawn."
+    assert bank.card["encoder"]["card"] == read_draft(annotations.store, draft).encoder.card
     backbone = bank.backbone()
     pictures = torch.zeros(1, 3, 96, 96, dtype=torch.uint8)
     assert backbone.forward(pictures).phi.shape[1] == bank.features_per_picture

@@ -12,7 +12,9 @@ import torch
 
 from models.backbone import Backbone
 from models.bank import Bank
+from models.bank_card import read_provenance
 from models.bank_folders import BUILT_IN
+from models.bank_votes import read_votes
 from models.classifiers import inspect_file, open_classifier
 from models.classifiers.spec import ClassifierSpec
 from models.planted.rendering import Picture, render
@@ -111,18 +113,27 @@ def test_planted_masks_find_cues_and_objects_they_were_not_labelled_on(
     assert set(stated["spurious"]) == BACKGROUND_CUES.keys() | PROP_CUES.keys()
 
 
-def test_the_cifar10_bank_says_that_its_labels_are_provisional(cifar10: Bank) -> None:
+def test_the_cifar10_bank_says_how_it_was_made_and_how_far_it_goes(cifar10: Bank) -> None:
     assert cifar10.classes == tuple(
         "airplane automobile bird cat deer dog frog horse ship truck".split()  # noqa: SIM905
     )
-    assert "provisional" in cifar10.card["labelling"]["status"]
-    assert all(exemplar.picture is None for exemplar in cifar10.manifest.exemplars)
+    accuracy = cifar10.card["encoder"]["card"]["accuracy"]
+    assert accuracy["clean_pictures"] == 10_000
+    assert accuracy["clean"] > 0.8
+    assert accuracy["robust"] > 0.6
+    provenance = read_provenance(cifar10.card)
+    assert provenance.annotators == 1
+    assert provenance.validated is not None
+    assert provenance.validated["judged"] == len(cifar10.manifest.features) == 50
+    votes = read_votes(cifar10)
+    assert votes is not None
+    assert all(answer.reason for answer in votes.answers)
+    assert "no second opinion" in cifar10.card["notes"]
     for feature in cifar10.manifest.features:
-        votes = feature.votes
-        assert votes.main_object + votes.background + votes.separate_object == 1
-    assert cifar10.card["accuracy"]["clean"] > 0.6
-    assert cifar10.card["accuracy"]["robust"] > 0.35
-    assert {feature.label for feature in cifar10.manifest.features} == {"core", "spurious"}
+        if feature.label == "spurious":
+            assert f"{cifar10.classes[feature.class_index]}, " in cifar10.card["notes"]
+            assert str(feature.feature_index) in cifar10.card["notes"]
+    assert all(exemplar.picture is None for exemplar in cifar10.manifest.exemplars), "they may not be passed on"
 
 
 @pytest.mark.parametrize("name", [*FAMILY, "cifar10-classifier"])

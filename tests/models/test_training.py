@@ -369,7 +369,7 @@ def test_every_recipe_is_a_command_and_the_help_names_it() -> None:
     assert result.exit_code == 0
     for recipe in ("planted-backbone", "planted-bank", "planted-family"):
         assert recipe in result.output
-    for recipe in ("cifar10-sheets", "cifar10-bank", "cifar10-classifier"):
+    for recipe in ("cifar10-classifier", "discovery-truth"):
         assert recipe in result.output
 
 
