@@ -219,7 +219,8 @@ function save() {
     return;
   }
   const { panel } = current.task;
-  const body = { ...questions.body, seconds: watch.seconds };
+  const earlier = current.task.mine?.seconds ?? 0; // who comes back to a panel has looked at it for longer
+  const body = { ...questions.body, seconds: Math.round(100 * (earlier + watch.seconds)) / 100 };
   given.add(panel);
   current.task.mine = body;
   remember([...history().filter((one) => one !== panel), panel]);

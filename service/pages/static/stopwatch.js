@@ -21,9 +21,9 @@ export class Stopwatch {
     this.since ??= performance.now();
   }
 
-  /** Seconds so far, to the tenth. */
+  /** Seconds so far. */
   get seconds() {
     const running = this.since === null ? 0 : performance.now() - this.since;
-    return Math.round((this.passed + running) / 100) / 10;
+    return (this.passed + running) / 1000;
   }
 }
