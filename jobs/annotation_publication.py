@@ -21,6 +21,7 @@ from jobs.store import file_sha256
 from models.agreement import decide
 from models.bank import WEIGHTS, Bank, Exemplar, Feature, Manifest, Votes
 from models.bank_card import Provenance
+from models.bank_folders import bank_versions
 from models.bank_votes import BankVotes, KeptAnswer, pseudonym
 from models.components import Components
 from models.draft import Candidate, Draft, DraftClass
@@ -61,8 +62,8 @@ def publish(annotations: Annotations, settings: Settings, annotation: str, wante
     """Make a bank of an annotation; from then on it takes no answers.
 
     Raises:
-        Conflict: somebody else publishes it at this moment or has done so; answers are lacking, and how many; or
-            somebody published a bank of this name meanwhile.
+        Conflict: somebody else publishes it at this moment or has done so; answers are lacking, and how many;
+            somebody published a bank of this name meanwhile; or the bank of this name is of another network.
         Invalid: the threshold is more than the answers per panel.
         BankError: the draft's encoder is not the one whose features were labelled.
     """
@@ -71,6 +72,7 @@ def publish(annotations: Annotations, settings: Settings, annotation: str, wante
             before = index.record
             require_unpublished(before)
             _require_threshold(before, wanted.threshold)
+            _require_name(settings, wanted.name, read_draft(annotations.store, before.draft))
             _require_answers(index)
         annotations.change(annotation, lambda record: {"state": "closed"}, exact=True)
         published = False
@@ -92,6 +94,15 @@ def _require_threshold(record: AnnotationRecord, threshold: int | None) -> None:
     if threshold is not None and threshold > record.answers_per_panel:
         raise Invalid(
             f"threshold {threshold} is more than the {record.answers_per_panel} answers per panel.", field="threshold"
+        )
+
+
+def _require_name(settings: Settings, name: str, draft: Draft) -> None:
+    """Raises `Conflict` where a bank of this name is of another network: a next version must be one of the same."""
+    present = bank_versions(name, settings.banks_dir)
+    if present and Bank.load(present[max(present)]).manifest.files[WEIGHTS] != draft.weights_digest:
+        raise Conflict(
+            f"There is a bank {name!r} of another network.", field="name", remedy="Publish under another name."
         )
 
 

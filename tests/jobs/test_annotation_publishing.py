@@ -138,6 +138,22 @@ def test_nothing_changes_after_publishing(in_process: Installation, annotations:
             change()
 
 
+def test_the_name_of_a_bank_of_another_network_is_refused_and_its_own_gets_a_next_version(
+    in_process: Installation, annotations: Annotations, draft: str
+) -> None:
+    annotation, people = start(annotations, draft)
+    label(annotations, annotation, people)
+    with pytest.raises(Conflict, match="another network"):
+        publish(annotations, in_process.settings, annotation, WANTED.model_copy(update={"name": "planted"}))
+    with annotations.reading(annotation) as index:
+        assert index.record.state == "open"
+    first = publish(annotations, in_process.settings, annotation, WANTED)
+    again, people = start(annotations, draft)
+    label(annotations, again, people)
+    second = publish(annotations, in_process.settings, again, WANTED)
+    assert (second.manifest.version, second.manifest.parent) == (2, first.digest)
+
+
 def test_too_few_votes_are_refused_and_counted(in_process: Installation, annotations: Annotations, draft: str) -> None:
     annotation, people = start(annotations, draft)
     panels = label(annotations, annotation, people, skip=2)

@@ -175,7 +175,7 @@ def test_a_revoked_link_opens_nothing_and_its_answers_stay(session: Session) -> 
 
 
 def test_an_expired_link_opens_nothing(session: Session) -> None:
-    ada = session.invite("Ada", hours=1e-6)
+    ada = session.invite("Ada", hours=1e-9)
     refused = ada.answer("0-0")
     assert refused.status_code == 401
     assert "expired" in refused.json()["detail"]
