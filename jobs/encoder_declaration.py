@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field
 
-from models.encoder import EncoderSpec
+from models.encoder import Described, EncoderSpec
 from models.preprocessing import Preprocessing
 
 if TYPE_CHECKING:
@@ -29,23 +29,10 @@ class DeclaredBackbone(BaseModel):
     maps: tuple[int, int, int] | None = Field(None, description="D, h, w of its maps; measured, and checked if given.")
 
 
-class EncoderDeclaration(BaseModel):
-    """What its owner says of an encoder. An `EncoderSpec` as JSON is one too."""
+class EncoderDeclaration(Described):
+    """What is declared of an encoder. An `EncoderSpec` as JSON is one too."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    name: str = Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,63}$", description="Short name, for people.")
-    title: str = Field("", description="What it is, in a line.")
-    licence: str = Field("unknown", description="Terms of the weights.")
-    classes: tuple[str, ...] = Field(min_length=2, description="Names of the head's outputs, by index.")
     backbone: DeclaredBackbone
-    card: dict[str, Any] = Field({}, description="What was measured of it and how it was made.")
-
-    @model_validator(mode="after")
-    def _classes_differ(self) -> EncoderDeclaration:
-        if len(set(self.classes)) != len(self.classes):
-            raise ValueError("class names are not distinct")
-        return self
 
     @classmethod
     def of(cls, spec: EncoderSpec) -> EncoderDeclaration:

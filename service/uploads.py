@@ -25,6 +25,9 @@ MAX_FIELD_BYTES = 2**20
 """Largest text field beside the file; a specification with a thousand class names has some 50 KiB."""
 MAX_FIELDS = 4
 
+UPLOAD_REFUSED = ("malformed", "timeout", "too-large", "unsupported-media", "invalid", "key-reused")
+"""Problems that any upload may end in, beside those of whoever is not let in."""
+
 
 @dataclass(frozen=True)
 class Upload:

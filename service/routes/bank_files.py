@@ -20,7 +20,7 @@ from service.idempotency import Idempotency, IdempotencyKey, fingerprint_of
 from service.problems import problem_responses
 from service.routes.banks import BankName, describe
 from service.schemas import BankSummary
-from service.uploads import Upload, receive
+from service.uploads import UPLOAD_REFUSED, Upload, receive
 
 router = APIRouter(prefix="/v1/banks", tags=["banks"])
 
@@ -90,17 +90,7 @@ def _pieces(file: IO[bytes]) -> Iterator[bytes]:
     responses={
         200: {"description": "This very bank is here already.", "model": BankSummary},
         201: {"description": "Checked and kept.", "headers": {"Location": {"schema": {"type": "string"}}}},
-        **problem_responses(
-            *REFUSED,
-            "malformed",
-            "conflict",
-            "timeout",
-            "too-large",
-            "unsupported-media",
-            "invalid",
-            "key-reused",
-            "limit-exceeded",
-        ),
+        **problem_responses(*REFUSED, *UPLOAD_REFUSED, "conflict", "limit-exceeded"),
     },
     openapi_extra=FORM,
 )

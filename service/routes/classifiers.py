@@ -24,7 +24,7 @@ from service.declarations import form, read_declaration
 from service.idempotency import Idempotency, IdempotencyKey, fingerprint_of
 from service.problems import problem_responses
 from service.schemas import Page
-from service.uploads import Upload, receive
+from service.uploads import UPLOAD_REFUSED, Upload, receive
 
 router = APIRouter(prefix="/v1/classifiers", tags=["classifiers"])
 
@@ -41,9 +41,7 @@ REFUSED = ("unauthorised", "forbidden", "unavailable")
     responses={
         200: {"description": "The same file so declared is here already.", "model": ClassifierRecord},
         201: {"description": "Tried out and kept.", "headers": {"Location": {"schema": {"type": "string"}}}},
-        **problem_responses(
-            *REFUSED, "malformed", "timeout", "too-large", "unsupported-media", "invalid", "key-reused"
-        ),
+        **problem_responses(*REFUSED, *UPLOAD_REFUSED),
     },
     openapi_extra=form("The ONNX or safetensors file.", ClassifierSpec),
 )

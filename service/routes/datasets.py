@@ -24,7 +24,7 @@ from service.auth import Principal, require
 from service.idempotency import Idempotency, IdempotencyKey, fingerprint_of
 from service.problems import problem_responses
 from service.schemas import Page
-from service.uploads import Upload, receive
+from service.uploads import UPLOAD_REFUSED, Upload, receive
 
 router = APIRouter(prefix="/v1/datasets", tags=["data sets"])
 
@@ -75,17 +75,7 @@ FORM = {
     responses={
         200: {"description": "The same bytes are here already: the data set they are.", "model": DatasetRecord},
         201: {"description": "Indexed and kept.", "headers": {"Location": {"schema": {"type": "string"}}}},
-        **problem_responses(
-            *REFUSED,
-            "malformed",
-            "conflict",
-            "timeout",
-            "too-large",
-            "unsupported-media",
-            "invalid",
-            "key-reused",
-            "limit-exceeded",
-        ),
+        **problem_responses(*REFUSED, *UPLOAD_REFUSED, "conflict", "limit-exceeded"),
     },
     openapi_extra=FORM,
 )

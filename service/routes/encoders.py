@@ -20,7 +20,7 @@ from service.declarations import form, read_declaration
 from service.idempotency import Idempotency, IdempotencyKey, fingerprint_of
 from service.problems import problem_responses
 from service.schemas import Page
-from service.uploads import Upload, receive
+from service.uploads import UPLOAD_REFUSED, Upload, receive
 
 router = APIRouter(prefix="/v1/encoders", tags=["encoders"])
 
@@ -37,9 +37,7 @@ REFUSED = ("unauthorised", "forbidden", "unavailable")
     responses={
         200: {"description": "These weights so declared are here already.", "model": EncoderRecord},
         201: {"description": "Tried out and kept.", "headers": {"Location": {"schema": {"type": "string"}}}},
-        **problem_responses(
-            *REFUSED, "malformed", "timeout", "too-large", "unsupported-media", "invalid", "key-reused"
-        ),
+        **problem_responses(*REFUSED, *UPLOAD_REFUSED),
     },
     openapi_extra=form("Weights of a network: safetensors, or a file of torch.save.", EncoderDeclaration),
 )
