@@ -27,7 +27,7 @@ PLAN = Plan(
 )
 """The network that the `cifar10` bank rests on, three steps of attack."""
 
-STEPS, CLASSES, SIDE = 6, 10, 32
+STEPS, CLASSES, SIDE = 12, 10, 32
 
 
 class _Nothing:
