@@ -4,11 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import re
-import sys
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,9 +16,8 @@ from torch import Tensor
 from jobs.discovery_request import DiscoveryRequest
 from jobs.encoders import get_encoder, load_encoder
 from jobs.queue import JobQueue
-from jobs.settings import PREFIX, Settings
+from jobs.settings import Settings
 from jobs.store import Store
-from service.cli import main
 from service.client import Client
 from service.problems import TYPE_PREFIX
 from tests.jobs.file_host import FileHost, serving
@@ -29,6 +25,9 @@ from tests.models import checkpoint_files as files
 from tests.models.conftest import CLASSES
 from tests.service.conftest import RunningServer
 from tests.service.material import archive, upload_dataset
+from tests.service.test_cli import Run, cuecheck
+
+__all__ = ["cuecheck"]
 
 SIDE = 32
 ARGUMENTS: dict[str, Any] = {"widths": [4, 4, 8, 8], "strides": [1, 2, 2, 1]}
@@ -159,39 +158,6 @@ def test_the_client_and_the_capabilities_know_encoders(server: RunningServer, ch
 # --- The command line
 
 
-@dataclass(frozen=True)
-class Done:
-    """How a command ended and what it printed."""
-
-    code: int
-    stdout: str
-    stderr: str
-
-
-Run = Callable[..., Done]
-
-
-@pytest.fixture
-def cuecheck(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Run:
-    """Runs `cuecheck encoder` in this process, with these variables."""
-    monkeypatch.chdir(tmp_path)
-    for name in [name for name in os.environ if name.startswith(PREFIX)]:
-        monkeypatch.delenv(name)
-
-    def run(*arguments: object, **variables: str) -> Done:
-        capfd.readouterr()
-        with monkeypatch.context() as patch:
-            patch.setattr(sys, "argv", ["cuecheck", "encoder", *map(str, arguments)])
-            for name, value in variables.items():
-                patch.setenv(name, value)
-            with pytest.raises(SystemExit) as exit_:
-                main()
-        printed = capfd.readouterr()
-        return Done(int(exit_.value.code or 0), printed.out, printed.err)
-
-    return run
-
-
 @pytest.fixture
 def host(checkpoint: Path) -> Iterator[FileHost]:
     with serving(checkpoint.read_bytes()) as host:
@@ -213,15 +179,15 @@ def here(tmp_path: Path, host: FileHost) -> dict[str, str]:
 def test_pull_asks_for_the_licence_resumes_verifies_and_keeps(
     cuecheck: Run, here: dict[str, str], host: FileHost, tmp_path: Path
 ) -> None:
-    unasked = cuecheck("pull", "ours", **here)
+    unasked = cuecheck("encoder", "pull", "ours", **here)
     assert unasked.code == 2
     assert "Ours alone" in unasked.stderr
     assert host.asked == []
     host.breaks_after = [10_000, 0]
-    broken = cuecheck("pull", "ours", "--accept-licence", **here)
+    broken = cuecheck("encoder", "pull", "ours", "--accept-licence", **here)
     assert broken.code == 3
     assert "kept" in broken.stderr
-    done = cuecheck("pull", "ours", "--accept-licence", **here)
+    done = cuecheck("encoder", "pull", "ours", "--accept-licence", **here)
     assert done.code == 0, done
     assert host.asked[-1] == "bytes=10000-"
     assert host.sent == len(host.content)
@@ -230,7 +196,7 @@ def test_pull_asks_for_the_licence_resumes_verifies_and_keeps(
     assert record.origin is not None
     assert (record.origin.url, record.origin.catalogue) == (host.url, "ours")
     assert hashlib.sha256(host.content).hexdigest() == record.origin.sha256
-    again = cuecheck("pull", "ours", **here)
+    again = cuecheck("encoder", "pull", "ours", **here)
     assert (again.code, again.stdout) == (0, done.stdout)
     assert len(host.asked) == 3
     assert not list((tmp_path / "data" / "downloads").glob("ours*.pt*"))
@@ -239,10 +205,10 @@ def test_pull_asks_for_the_licence_resumes_verifies_and_keeps(
 
 def test_pull_refuses_another_file_than_stated(cuecheck: Run, here: dict[str, str], host: FileHost) -> None:
     host.content = host.content[:-1] + b"x"
-    done = cuecheck("pull", "ours", "--accept-licence", **here)
+    done = cuecheck("encoder", "pull", "ours", "--accept-licence", **here)
     assert done.code == 1
     assert "sha256" in done.stderr
-    assert cuecheck("pull", "nowhere", **here).code == 1
+    assert cuecheck("encoder", "pull", "nowhere", **here).code == 1
 
 
 def test_a_file_without_a_digest_that_is_none_is_fetched_anew(
@@ -251,15 +217,15 @@ def test_a_file_without_a_digest_that_is_none_is_fetched_anew(
     entry = (tmp_path / "catalogue.toml").read_text().splitlines()
     (tmp_path / "catalogue.toml").write_text("\n".join(line for line in entry if not line.startswith("sha256")))
     content, host.content = host.content, b"You are not signed in to this network."
-    refused = cuecheck("pull", "ours", "--accept-licence", **here)
+    refused = cuecheck("encoder", "pull", "ours", "--accept-licence", **here)
     assert refused.code == 1
     assert "neither safetensors nor" in refused.stderr.replace("\n", " ")
     host.content = content
-    assert cuecheck("pull", "ours", "--accept-licence", **here).code == 0
+    assert cuecheck("encoder", "pull", "ours", "--accept-licence", **here).code == 0
 
 
 def test_the_catalogue_is_listed(cuecheck: Run, here: dict[str, str]) -> None:
-    listed = cuecheck("catalogue", **here).stdout
+    listed = cuecheck("encoder", "catalogue", **here).stdout
     assert "ours" in listed
     assert "robust-resnet50-l2-3" in listed
     assert "no digest published" in listed
@@ -270,13 +236,13 @@ def test_an_encoder_is_imported_listed_shown_and_deleted(
 ) -> None:
     asking = {"CUECHECK_URL": server.url}
     (tmp_path / "spec.json").write_text(json.dumps(declared(name="cli")))
-    done = cuecheck("import", checkpoint, "--spec", "spec.json", **asking)
+    done = cuecheck("encoder", "import", checkpoint, "--spec", "spec.json", **asking)
     identifier = done.stdout.strip()
     assert re.fullmatch("[0-9a-f]{64}", identifier), done
-    assert identifier in cuecheck("list", **asking).stdout.replace("\n", "")
-    assert "class 0" in cuecheck("show", identifier, **asking).stdout
-    assert cuecheck("delete", identifier, **asking).code == 0
-    assert cuecheck("show", identifier, **asking).code == 1
+    assert identifier in cuecheck("encoder", "list", **asking).stdout.replace("\n", "")
+    assert "class 0" in cuecheck("encoder", "show", identifier, **asking).stdout
+    assert cuecheck("encoder", "delete", identifier, **asking).code == 0
+    assert cuecheck("encoder", "show", identifier, **asking).code == 1
 
 
 def test_a_torchvision_network_is_imported_by_options_alone(
@@ -286,10 +252,12 @@ def test_a_torchvision_network_is_imported_by_options_alone(
     files.save(files.network("resnet18"), tmp_path / "w.pth")
     (tmp_path / "names.txt").write_text("\n".join(NAMES))
     given = ("import", "w.pth", "--classes", "names.txt", "--size", "64")
-    done = cuecheck(*given, "--mean", "0.4", "0.4", "0.4", "--std", "0.2", "0.2", "0.2", **asking)
+    done = cuecheck("encoder", *given, "--mean", "0.4", "0.4", "0.4", "--std", "0.2", "0.2", "0.2", **asking)
     assert done.code == 0, done
     assert "512 x 2 x 2" in done.stderr
-    assert "(0.4, 0.4, 0.4)" in cuecheck("show", done.stdout.strip(), **asking).stdout
+    assert "(0.4, 0.4, 0.4)" in cuecheck("encoder", "show", done.stdout.strip(), **asking).stdout
     (tmp_path / "spec.json").write_text('{"name": "x"}')
-    assert cuecheck("import", "w.pth", "--spec", "spec.json", **asking).code == 2
-    assert cuecheck("import", "w.pth", "--spec", "spec.json", "--architecture", "resnet18", **asking).code == 2
+    assert cuecheck("encoder", "import", "w.pth", "--spec", "spec.json", **asking).code == 2
+    assert (
+        cuecheck("encoder", "import", "w.pth", "--spec", "spec.json", "--architecture", "resnet18", **asking).code == 2
+    )

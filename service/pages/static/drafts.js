@@ -1,10 +1,11 @@
 // The page "Drafts": the discoveries that run and have run, and a form to start one.
 
-import { explain, idempotencyKey, request } from "./api.js";
+import { explain, request } from "./api.js";
 import { find, offer, showProblem } from "./dom.js";
 import { count } from "./format.js";
 import { learnNames, nameOf } from "./jobcard.js";
 import { putFirst, watchJobs } from "./joblist.js";
+import { send } from "./send.js";
 
 const NUMBERS = ["channels", "components", "max_pictures"];
 
@@ -32,12 +33,7 @@ async function start(event) {
     if (form.get(name)) asked[name] = Number(form.get(name));
   }
   try {
-    const job = await request("/v1/discoveries", {
-      method: "POST",
-      headers: { "Content-Type": "application/json", "Idempotency-Key": idempotencyKey() },
-      body: JSON.stringify(asked),
-    });
-    putFirst(job);
+    putFirst(await send("POST", "/v1/discoveries", asked));
     showProblem(null);
   } catch (error) {
     showProblem(explain(error));

@@ -1,10 +1,11 @@
 // The page "Jobs": what runs and what has run, and a form to start an audit.
 
-import { explain, idempotencyKey, request } from "./api.js";
+import { explain, request } from "./api.js";
 import { find, offer, showProblem } from "./dom.js";
 import { count } from "./format.js";
 import { learnNames, nameOf } from "./jobcard.js";
 import { putFirst, watchJobs } from "./joblist.js";
+import { send } from "./send.js";
 
 async function prepareForm() {
   const [{ classifiers, datasets }, { default: usual, banks }] = await Promise.all([learnNames(), request("/v1/banks")]);
@@ -26,12 +27,7 @@ async function start(event) {
   const asked = { classifier: form.get("classifier"), dataset: form.get("dataset"), bank: form.get("bank") };
   if (form.get("max_pictures")) asked.max_pictures = Number(form.get("max_pictures"));
   try {
-    const job = await request("/v1/audits", {
-      method: "POST",
-      headers: { "Content-Type": "application/json", "Idempotency-Key": idempotencyKey() },
-      body: JSON.stringify(asked),
-    });
-    putFirst(job);
+    putFirst(await send("POST", "/v1/audits", asked));
     showProblem(null);
   } catch (error) {
     showProblem(explain(error));
