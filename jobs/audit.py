@@ -6,69 +6,38 @@ once through the classifier, many to a batch.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import chain
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
 import torch
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor
 
 from jobs import rows
+from jobs.audit_request import AuditRequest
 from jobs.class_map import REASONS, ClassMap
+from jobs.classification import Predict, classify, judge
 from jobs.datasets import Pictures, Sample, Skipped
 from jobs.donors import Donor, Donors
+from jobs.measurement import Batch, Changed, Scope
+from jobs.measurements import cue_swaps, region_noise
 from jobs.pictures import PictureError, decode
 from jobs.swaps import lenders, regions, swap
 from jobs.variants import Seen, Variants, variants_of
 from jobs.views import View, view_of
 from models.backbone import Backbone, Features
 from models.bank import Bank
-from models.corruptions import CORRUPTIONS, GAUSSIAN_NOISE, draws_of_sample, energies
+from models.corruptions import CORRUPTIONS, draws_of_sample
 from models.geometry import Preprocessing
 from models.masks import Selection
 
-Predict = Callable[[NDArray[np.float32]], NDArray[np.float32]]
-"""A classifier: float32 [N, 3, s, s] in [0, 1], before mean and standard deviation -> float32 [N, C] logits."""
-
 PIXEL_BUDGET = 32 * 384 * 384
 """Most input pixels of a batch of pictures: large inputs are taken fewer at a time, so that memory stays bounded."""
-
-
-LARGEST_LOG_ODDS = 1000.0
-"""Log-odds are kept within this, so that a classifier without any doubt still has a mean."""
-
-
-class AuditRequest(BaseModel):
-    """Everything that decides the figures of an audit."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    classifier: str = Field(description="Id of the classifier to audit.")
-    dataset: str = Field(description="Id of the data set whose pictures are used.")
-    bank: str = Field("planted", description="Feature bank, by name or digest.")
-    classes: list[str] | None = Field(None, min_length=1, description="Bank classes to audit; all where left out.")
-    class_map: dict[str, str] | None = Field(
-        None, description="Class name in the data set or the classifier -> class of the bank, where names differ."
-    )
-    corruption: str = Field(GAUSSIAN_NOISE.name, description="What is done to the masked part of a picture.")
-    sigma: float = Field(0.25, gt=0, le=2, description="Strength of the corruption, on pixels in [0, 1].")
-    seed: int = Field(0, ge=0, lt=2**63, description="Of the noise and of the intervals' bootstrap.")
-    batch_size: int = Field(32, ge=1, le=256, description="Pictures per forward.")
-    max_pictures: int | None = Field(
-        None, ge=1, description="Audit at most this many pictures, spread evenly over the data set; all where left out."
-    )
-
-    @field_validator("corruption")
-    @classmethod
-    def _known_corruption(cls, name: str) -> str:
-        if name not in CORRUPTIONS:
-            raise ValueError(f"unknown corruption {name!r}; known are {', '.join(sorted(CORRUPTIONS))}")
-        return name
 
 
 class RanOn(BaseModel):
@@ -124,6 +93,12 @@ class _SkippedRow(NamedTuple):
     detail: str
 
 
+def scope_of(bank: Bank, classes: ClassMap, pictures: Pictures, seed: int) -> Scope:
+    """What the measurements of an audit sum up, over all its shards."""
+    audited = {index for label, index in enumerate(classes.of_label.tolist()) if label not in classes.skipped}
+    return Scope(bank, sorted(audited), seed, Counter(classes.of_label[pictures.labels].tolist()))
+
+
 def audit_shard(
     samples: Iterable[Sample],
     subjects: Subjects,
@@ -141,13 +116,15 @@ def audit_shard(
         progress: called about once a batch with the number of samples done so far; may raise to stop the shard.
 
     Returns:
-        A table of `rows.SCHEMA`: audited samples in order, then the skipped ones. Equal inputs give equal tables.
+        A table of `rows.SCHEMA` and the columns of the measurements: audited samples in order, then the skipped ones.
+        Equal inputs give equal tables.
 
     Raises:
         Whatever `subjects.predict` or `progress` raises; nothing of the shard counts then.
     """
     together = _pictures_per_batch(request, subjects.preprocessing)
     donors = _donors(subjects, request, max_pixels)
+    scope = scope_of(subjects.bank, subjects.classes, subjects.pictures, request.seed)
     tables: list[pa.Table] = []
     skipped: list[_SkippedRow] = []
     batch: list[View] = []
@@ -160,14 +137,15 @@ def audit_shard(
             class_index = int(subjects.classes.of_label[sample.label])
             skipped.append(_SkippedRow(sample.row, sample.sample, class_index, *outcome))
         if len(batch) == together:
-            tables.append(_audit(batch, subjects, request, donors))
+            tables.append(_audit(batch, subjects, request, donors, scope))
             batch = []
         if done % together == 0:
             progress(done - len(batch))
     if batch:
-        tables.append(_audit(batch, subjects, request, donors))
+        tables.append(_audit(batch, subjects, request, donors, scope))
     progress(done)
-    table = pa.concat_tables([*tables, _rows_of_skipped(skipped)])
+    schema = rows.schema(column for own, _ in request.chosen() for column in own.columns)
+    table = pa.concat_tables([schema.empty_table(), *tables, _rows_of_skipped(skipped)], promote_options="default")
     return table.replace_schema_metadata({rows.RAN_ON: subjects.ran_on().model_dump_json()})
 
 
@@ -216,119 +194,132 @@ def _see(batch: Sequence[View], subjects: Subjects) -> tuple[Features, Seen]:
     return features, Seen.of(features, selection, [p.source for p in batch], [p.target for p in batch])
 
 
-def _audit(batch: list[View], subjects: Subjects, request: AuditRequest, donors: Donors) -> pa.Table:
+def _audit(batch: list[View], subjects: Subjects, request: AuditRequest, donors: Donors, scope: Scope) -> pa.Table:
     """The rows of some pictures, at most as many as go through a network at once."""
     with torch.inference_mode():
         features, seen = _see(batch, subjects)
-        showing = [(i, batch[i]) for i in seen.spurious.any(dim=1).nonzero()[:, 0].tolist()]
-        pairs = {i: pair for i, p in showing if (pair := donors.pair(p.class_index, p.row, p.sample)) is not None}
-        lent = [(i, pair.same) for i, pair in pairs.items()] + [(i, pair.other) for i, pair in pairs.items()]
-        variants = variants_of(seen, list(pairs))
-        logits, energy = _classify(batch, variants, *_swapped(batch, seen, lent), subjects, request)
-        activation = seen.selection.gather(features.phi).cpu().numpy()
-        channels = seen.selection.channels.cpu().numpy()
-    uses = variants.uses
+        lent = _lent(batch, seen, donors) if request.measures(cue_swaps.MEASUREMENT) else []
+        variants = variants_of(seen, [i for i, _ in lent[: len(lent) // 2]], request.measures(region_noise.MEASUREMENT))
+        pixels = torch.stack([picture.classifier_pixels for picture in batch]).to(features.phi.device).float() / 255
+        draws = _draws(batch, pixels, request.seed)
+        clean = subjects.predict(pixels.cpu().numpy())
+        classes = np.array([picture.class_index for picture in batch], dtype=np.int32)
+        correct = subjects.classes.of_output[clean.argmax(axis=1)] == classes
+        together = Batch(subjects.bank, batch, pixels, draws, features, seen, correct, request.seed)
+        shared = [_corrupted(together, variants, request), _swapped(together, lent)]
+        own = [changed for measurement, asked in request.chosen() for changed in measurement.changed(together, asked)]
+        most = _pictures_per_batch(request, subjects.preprocessing)
+        logits, energy = classify(pixels, clean, [*shared, *own], subjects.predict, most)
+    noted: dict[str, Any] = {}
+    for measurement, asked in request.chosen():
+        noted |= measurement.noted(together, asked, scope)
+    answered = len(batch) + sum(len(changed.picture) for changed in shared)
+    tables = [_rows_of_features(together, variants, lent, logits[:answered], energy[:answered], subjects, noted)]
+    for changed in own:
+        part = slice(answered, answered := answered + len(changed.picture))
+        answers = _answers(batch, changed.picture, logits[part], energy[part], subjects)
+        tables.append(rows.rows({**answers, "variant": [changed.variant] * len(changed.picture), **changed.columns}))
+    return pa.concat_tables(tables, promote_options="default")
+
+
+def _lent(batch: Sequence[View], seen: Seen, donors: Donors) -> list[tuple[int, Donor]]:
+    """2 S donors and the picture each lends to: first all of the same class, then those of another."""
+    showing = [(i, batch[i]) for i in seen.spurious.any(dim=1).nonzero()[:, 0].tolist()]
+    pairs = {i: pair for i, p in showing if (pair := donors.pair(p.class_index, p.row, p.sample)) is not None}
+    return [(i, pair.same) for i, pair in pairs.items()] + [(i, pair.other) for i, pair in pairs.items()]
+
+
+def _draws(batch: Sequence[View], pixels: Tensor, seed: int) -> Tensor:
+    draws = torch.empty(pixels.shape, dtype=torch.float32)
+    for own, picture in zip(draws, batch, strict=True):
+        own.copy_(torch.from_numpy(draws_of_sample(seed, picture.sample, tuple(own.shape))))
+    return draws.to(pixels.device)
+
+
+def _rows_of_features(
+    batch: Batch,
+    variants: Variants,
+    lent: Sequence[tuple[int, Donor]],
+    logits: NDArray[np.float32],
+    energy: NDArray[np.float32],
+    subjects: Subjects,
+    noted: Mapping[str, Any],
+) -> pa.Table:
+    """The rows of clean pictures, of noise on features and of swaps, which may share an answer of the classifier."""
+    selection, views, uses = batch.seen.selection, batch.views, variants.uses
+    activation = selection.gather(batch.features.phi).cpu().numpy()
+    channels = selection.channels.cpu().numpy()
     owner = uses.picture
-    answer = np.where(uses.source < 0, owner, len(batch) + uses.source)
-    class_index = np.array([picture.class_index for picture in batch], dtype=np.int32)[owner]
-    predicted, correct, log_odds = _judge(logits[answer], class_index, subjects.classes.of_output)
-    overlap = np.concatenate([np.full(len(batch), np.nan, np.float32), variants.overlap])[answer]
+    answer = np.where(uses.source < 0, owner, len(views) + uses.source)
+    overlap = np.concatenate([np.full(len(views), np.nan, np.float32), variants.overlap])[answer]
     feature_rows = uses.place >= 0
-    donor = np.array([-1] * (len(batch) + len(variants.masks)) + [own.row for _, own in lent])[answer]
-    return rows.rows(
+    donor = np.array([-1] * (len(views) + len(variants.masks)) + [own.row for _, own in lent])[answer]
+    table = rows.rows(
         {
-            "sample": np.array([picture.sample for picture in batch], dtype=object)[owner],
-            "row": np.array([picture.row for picture in batch])[owner],
-            "class": class_index,
+            **_answers(views, owner, logits[answer], energy[answer], subjects),
             "variant": np.array(rows.VARIANTS, dtype=object)[uses.variant],
             "feature": np.ma.array(channels[owner, uses.place], mask=~feature_rows),
-            "predicted": predicted,
-            "correct": correct,
-            "probability": 0.5 * (1 + np.tanh(log_odds / 2)),
-            "log_odds": log_odds,
-            "energy": energy[answer],
             "overlap": np.ma.masked_invalid(overlap),
             "donor": np.ma.masked_less(donor, 0),
             "activation": np.ma.array(activation[owner, uses.place], mask=~feature_rows),
         }
     )
+    return _beside_clean(table, uses.variant == rows.VARIANTS.index(rows.CLEAN), owner, noted)
 
 
-def _swapped(batch: Sequence[View], seen: Seen, lent: Sequence[tuple[int, Donor]]) -> tuple[Tensor, Tensor]:
-    """Pictures with what donors lend to those of these indices: uint8 [2 S, 3, s, s]; and the indices, int64 [2 S]."""
-    spurious, core = regions(seen)
-    made = [swap(batch[i].classifier_pixels, spurious[i], core[i], donor) for i, donor in lent]
-    pictures = torch.stack(made) if made else torch.empty(0, 3, *spurious.shape[1:], dtype=torch.uint8)
-    return pictures, torch.tensor([i for i, _ in lent], dtype=torch.int64)
+def _beside_clean(
+    table: pa.Table, clean: NDArray[np.bool_], owner: NDArray[np.int64], noted: Mapping[str, Any]
+) -> pa.Table:
+    """The table with further columns, whose values stand in the rows of clean pictures alone."""
+    place = pa.array(np.ma.array(owner, mask=~clean))
+    for name, values in noted.items():
+        values = values if isinstance(values, pa.Array) else pa.array(values)
+        table = table.append_column(name, values.take(place))
+    return table
 
 
-def _classify(
-    batch: list[View],
-    variants: Variants,
-    swapped: Tensor,
-    swapped_owner: Tensor,
+def _answers(
+    views: Sequence[View],
+    owner: NDArray[np.int64],
+    logits: NDArray[np.float32],
+    energy: NDArray[np.float32],
     subjects: Subjects,
-    request: AuditRequest,
-) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """The classifier's answers to N clean pictures, then V corrupted variants, then 2 S swapped pictures.
+) -> dict[str, Any]:
+    """The columns that every row has, from what the classifier answered to a picture made of each owner."""
+    class_index = np.array([picture.class_index for picture in views], dtype=np.int32)[owner]
+    predicted, correct, log_odds = judge(logits, class_index, subjects.classes.of_output)
+    return {
+        "sample": np.array([picture.sample for picture in views], dtype=object)[owner],
+        "row": np.array([picture.row for picture in views])[owner],
+        "class": class_index,
+        "predicted": predicted,
+        "correct": correct,
+        "probability": 0.5 * (1 + np.tanh(log_odds / 2)),
+        "log_odds": log_odds,
+        "energy": energy,
+    }
 
-    Returns:
-        Logits, float32 [N + V + 2 S, C], and the realised ||x' - x||_2, float32 [N + V + 2 S] (0 for clean pictures).
-    """
-    device = variants.masks.device
-    pixels = torch.stack([picture.classifier_pixels for picture in batch]).to(device).float() / 255
-    draws = torch.empty(pixels.shape, dtype=torch.float32)
-    for own, picture in zip(draws, batch, strict=True):
-        own.copy_(torch.from_numpy(draws_of_sample(request.seed, picture.sample, tuple(own.shape))))
-    draws = draws.to(device)
+
+def _corrupted(batch: Batch, variants: Variants, request: AuditRequest) -> Changed:
+    """The V corrupted pictures of `variants`."""
     corrupt = CORRUPTIONS[request.corruption].apply
-    logits = [subjects.predict(pixels.cpu().numpy())]
-    energy = [torch.zeros(len(batch))]
 
-    together = _pictures_per_batch(request, subjects.preprocessing)
-    corrupted = (
-        (owner, corrupt(pixels[owner], masks, draws[owner], request.sigma))
-        for masks, owner in zip(variants.masks.split(together), variants.picture.split(together), strict=True)
-    )
-    pasted = (
-        (owner, some.to(device).float() / 255)
-        for some, owner in zip(swapped.split(together), swapped_owner.split(together), strict=True)
-    )
-    for owner, changed in chain(corrupted, pasted):
-        if len(changed):
-            logits.append(subjects.predict(changed.cpu().numpy()))
-            energy.append(energies(pixels[owner], changed).cpu())
-    return np.concatenate(logits), torch.cat(energy).numpy()
+    def make(part: slice) -> Tensor:
+        owner = variants.picture[part]
+        return corrupt(batch.pixels[owner], variants.masks[part], batch.draws[owner], request.sigma)
+
+    return Changed(rows.FEATURE, variants.picture.cpu().numpy(), make)
 
 
-def _judge(
-    logits: NDArray[np.float32], classes: NDArray[np.int32], of_output: NDArray[np.int32]
-) -> tuple[NDArray[np.int32], NDArray[np.bool_], NDArray[np.float64]]:
-    """Predicted output, whether it stands for the class, and the log-odds of the class.
+def _swapped(batch: Batch, lent: Sequence[tuple[int, Donor]]) -> Changed:
+    """Pictures with what donors lend to those of these indices."""
+    spurious, core = regions(batch.seen)
 
-    Log-odds come from the logits: a softmax probability rounds to 1 where they still tell pictures apart.
+    def make(part: slice) -> Tensor:
+        made = [swap(batch.views[i].classifier_pixels, spurious[i], core[i], donor) for i, donor in lent[part]]
+        return torch.stack(made).to(batch.pixels.device).float() / 255
 
-    Args:
-        logits: [R, C].
-        classes: [R], class index in the bank.
-        of_output: [C], class index in the bank that each output stands for, or -1.
-
-    Returns:
-        int32 [R]; bool [R]; float64 [R], ln p / (1 - p) of the softmax probability p, within +-LARGEST_LOG_ODDS.
-    """
-    predicted = logits.argmax(axis=1).astype(np.int32)
-    own = of_output[None, :] == classes[:, None]
-    values = logits.astype(np.float64)
-    log_odds = _log_sum(np.where(own, values, -np.inf)) - _log_sum(np.where(own, -np.inf, values))
-    return predicted, of_output[predicted] == classes, log_odds.clip(-LARGEST_LOG_ODDS, LARGEST_LOG_ODDS)
-
-
-def _log_sum(values: NDArray[np.float64]) -> NDArray[np.float64]:
-    """ln sum exp along the rows; the smallest number where a row has nothing."""
-    peak = values.max(axis=1, keepdims=True).clip(min=np.finfo(np.float64).min / 4)
-    with np.errstate(divide="ignore"):
-        total: NDArray[np.float64] = (np.log(np.exp(values - peak).sum(axis=1)) + peak[:, 0]).clip(min=peak[:, 0])
-    return total
+    return Changed(rows.SWAP_OTHER, np.array([i for i, _ in lent], dtype=np.int64), make)
 
 
 def _rows_of_skipped(skipped: list[_SkippedRow]) -> pa.Table:

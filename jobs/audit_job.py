@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 
 from jobs import rows
-from jobs.audit import AuditRequest, audit_shard
+from jobs.audit import audit_shard
+from jobs.audit_request import AuditRequest
 from jobs.datasets import get_dataset, read_rows
 from jobs.errors import Unavailable
 from jobs.kinds import Kind, Work

@@ -183,7 +183,8 @@ class Counts:
             self.skipped[entry["values"]] += entry["counts"]
         for listed in skipped.slice(0, LISTED - len(self.skipped_samples)).to_pylist():
             self.skipped_samples.append(SkippedSample(listed["sample"], listed["reason"], listed["detail"]))
-        columns = _Columns.of(table.filter(pc.invert(is_skipped)))
+        own = pc.is_in(table["variant"], value_set=pa.array(rows.VARIANTS))
+        columns = _Columns.of(table.filter(pc.and_(own, pc.invert(is_skipped))))
         clean = columns.where(rows.CLEAN)
         sample, order = np.unique(clean.row, return_index=True)
         clean = clean.at(order)

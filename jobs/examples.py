@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from jobs import rows
-from jobs.audit import AuditRequest
+from jobs.audit_request import AuditRequest
 from jobs.counts import Worst, WorstSwap
 from jobs.datasets import Sample, Skipped
 from jobs.donors import Donor

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pyarrow as pa
@@ -10,12 +10,14 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from jobs import rows
-from jobs.audit import AuditRequest
+from jobs.audit import scope_of
+from jobs.audit_request import AuditRequest
 from jobs.class_map import map_classes
 from jobs.classifiers import get_classifier
 from jobs.counts import Counts
-from jobs.datasets import get_dataset, read_rows
+from jobs.datasets import get_dataset, get_pictures, read_rows
 from jobs.examples import Viewer, exhibits, swap_exhibits
+from jobs.measurement import Tally
 from jobs.reduction import find
 from jobs.report import make_report
 from jobs.report_page import render_html
@@ -42,12 +44,19 @@ def publish(store: Store, settings: Settings, request: AuditRequest, plan: Shard
     bank = find_bank(settings, request.bank)
     classifier, dataset = get_classifier(store, request.classifier), get_dataset(store, request.dataset)
     folder = f"audits/{plan.job}"
-    with store.scratch_file() as skipped:
-        counts = Counts.of(bank, _aside(_tables(store, plan), skipped))
-        store.write_file(f"{folder}/skipped.parquet", skipped)
-    findings = find(counts, bank, request.seed)
-    report = make_report(plan.job, code_version, request, classifier, dataset, bank, counts, findings)
     classes = map_classes(bank, dataset.classes, classifier.spec.classes, request.class_map, request.classes)
+    scope = scope_of(bank, classes, get_pictures(store, dataset.id), request.seed)
+    tallies = [tally for own, asked in request.chosen() if (tally := own.tally(scope, asked)) is not None]
+    with store.scratch_file() as skipped:
+        counts = Counts(bank)
+        for table in _aside(_tables(store, plan), skipped):
+            for taking in (counts, *tallies):
+                taking.add(table)
+        store.write_file(f"{folder}/skipped.parquet", skipped)
+    _take_in_again(tallies, store, plan)
+    findings = find(counts, bank, request.seed)
+    sections = [tally.section() for tally in tallies]
+    report = make_report(plan.job, code_version, request, classifier, dataset, bank, counts, findings, sections)
     viewer = Viewer(
         bank=bank,
         backbone=load_backbone(bank, settings),
@@ -60,6 +69,14 @@ def publish(store: Store, settings: Settings, request: AuditRequest, plan: Shard
     swapped = swap_exhibits(findings.classes, counts.worst_swaps, viewer)
     store.write_bytes(f"{folder}/report.html", render_html(report, shown, swapped).encode())
     store.write_bytes(f"{folder}/report.json", report.to_json())
+
+
+def _take_in_again(tallies: Sequence[Tally], store: Store, plan: ShardPlan) -> None:
+    """All tables once more, for those tallies that ask for it, until none does."""
+    while waiting := [tally for tally in tallies if tally.again()]:
+        for table in _tables(store, plan):
+            for tally in waiting:
+                tally.add(table)
 
 
 def _tables(store: Store, plan: ShardPlan) -> Iterator[pa.Table]:

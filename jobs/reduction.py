@@ -19,12 +19,10 @@ from jobs.measures import (
     Measure,
     evidence_balance,
 )
+from jobs.sections import ERROR_RATE
 from models.bank import Bank
 from models.bank import Feature as LabelledFeature
 from models.statistics import benjamini_hochberg, more_often_right
-
-ERROR_RATE = 0.025
-"""Largest adjusted one-sided p-value of a flagged class; it matches a 95 % interval that lies above 0."""
 
 LARGEST_OVERLAP = 0.5
 """With more of the mask than this covered by its control too, the absence of a difference shows nothing."""

@@ -12,13 +12,15 @@ from typing import Literal
 
 from pydantic import Field
 
-from jobs.audit import AuditRequest, RanOn
+from jobs.audit import RanOn
+from jobs.audit_request import AuditRequest
 from jobs.classifiers import ClassifierRecord
 from jobs.counts import Counts, SkippedSample
 from jobs.datasets import DatasetRecord
 from jobs.figures import MINIMUM_PICTURES, Figure
 from jobs.findings import ClassFindings, Findings, Model, Verdict
-from jobs.reduction import ERROR_RATE, LARGEST_OVERLAP
+from jobs.reduction import LARGEST_OVERLAP
+from jobs.sections import ERROR_RATE, Section
 from models.bank import Bank
 from models.preprocessing import Preprocessing
 from models.statistics import DRAWS
@@ -122,6 +124,7 @@ class Report(Model):
     parameters: AuditRequest
     ran_on: list[Shards] = Field(description="Devices and providers that really ran.")
     findings: Findings
+    sections: tuple[Section, ...] = Field((), description="Of the measurements that add to these findings.")
     skipped_samples: list[SkippedSample] = Field(description="The first samples not audited; all are in the table.")
     skipped_table: str = Field("skipped.parquet", description="Artefact that lists every sample not audited.")
     method: tuple[str, ...] = Field(METHOD, description="How the figures come about.")
@@ -141,6 +144,7 @@ def make_report(
     bank: Bank,
     counts: Counts,
     findings: Findings,
+    sections: Sequence[Section] = (),
 ) -> Report:
     """Put findings into words, beside what they were found on."""
     flagged = sorted(
@@ -185,6 +189,7 @@ def make_report(
             for ran_on, number in sorted(counts.ran_on.items())
         ],
         findings=findings,
+        sections=tuple(sections),
         skipped_samples=counts.skipped_samples,
     )
 

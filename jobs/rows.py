@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import pyarrow as pa
@@ -45,7 +45,12 @@ SCHEMA = pa.schema(
         pa.field("sample", pa.string(), nullable=False, metadata={"about": "name of the picture in the data set"}),
         pa.field("row", pa.int64(), nullable=False, metadata={"about": "its position in the data set's index"}),
         pa.field("class", pa.int32(), metadata={"about": "class index in the bank; null where there is none"}),
-        pa.field("variant", pa.string(), nullable=False, metadata={"about": "one of " + ", ".join(VARIANTS)}),
+        pa.field(
+            "variant",
+            pa.string(),
+            nullable=False,
+            metadata={"about": "one of " + ", ".join(VARIANTS) + ", or what a measurement did"},
+        ),
         pa.field("feature", pa.int32(), metadata={"about": "the feature of feature and feature_control rows"}),
         pa.field("predicted", pa.int32(), metadata={"about": "classifier output with the largest value"}),
         pa.field("correct", pa.bool_(), metadata={"about": "whether that output stands for the class"}),
@@ -55,10 +60,17 @@ SCHEMA = pa.schema(
         pa.field("overlap", pa.float32(), metadata={"about": "share of the mask its control covers too, [0, 1]"}),
         pa.field("donor", pa.int64(), metadata={"about": "row whose spurious features swap_same and swap_other show"}),
         pa.field("activation", pa.float32(), metadata={"about": "phi_j of feature and feature_control rows"}),
+        pa.field("part", pa.string(), metadata={"about": "which of several ways a measurement changes pictures in"}),
         pa.field("reason", pa.string(), metadata={"about": "code saying why a sample was skipped"}),
         pa.field("detail", pa.string(), metadata={"about": "the same in words, with the value at fault"}),
     ]
 )
+
+
+def schema(columns: Iterable[pa.Field]) -> pa.Schema:
+    """`SCHEMA` and the columns of measurements, each once."""
+    further = {column.name: column for column in columns}
+    return pa.schema([*SCHEMA, *further.values()])
 
 
 def rows(columns: Mapping[str, Any]) -> pa.Table:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from jobs.audit import AuditRequest, Subjects
+from jobs.audit import Subjects
+from jobs.audit_request import AuditRequest
 from jobs.class_map import map_classes
 from jobs.classifiers import get_classifier
 from jobs.datasets import get_dataset, get_pictures

@@ -90,14 +90,15 @@ class Variants:
     uses: Uses
 
 
-def variants_of(seen: Seen, swapped: Sequence[int]) -> Variants:
+def variants_of(seen: Seen, swapped: Sequence[int], noise: bool = True) -> Variants:
     """Masks, controls and their uses.
 
     Args:
         seen: what the backbone sees of N pictures.
         swapped: the S pictures whose spurious features are swapped, by their index.
+        noise: whether features are corrupted; without it V is 0.
     """
-    spurious, core, masks = seen.spurious, seen.core, seen.masks
+    spurious, core, masks = seen.spurious & noise, seen.core & noise, seen.masks
     core_mask = union(masks, core)
 
     picture, place = (spurious | core).nonzero(as_tuple=True)

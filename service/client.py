@@ -53,7 +53,7 @@ from service.schemas import (
 )
 
 if TYPE_CHECKING:  # both come with torch, and whoever lists jobs need not wait for that
-    from jobs.audit import AuditRequest
+    from jobs.audit_request import AuditRequest
     from jobs.report import Report
 
 Source = Path | IO[bytes]

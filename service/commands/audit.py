@@ -69,7 +69,7 @@ def audit(
 
 def submit(client: Client, fields: dict[str, Any]) -> JobRecord:
     """Queue an audit; parameters out of range are wrong usage."""
-    from jobs.audit import AuditRequest
+    from jobs.audit_request import AuditRequest
 
     return client.submit_audit(asked(AuditRequest, fields))
 

@@ -8,7 +8,7 @@ from fastapi import APIRouter, Depends, Path, Request, Response
 from fastapi.responses import StreamingResponse
 from pydantic import BaseModel
 
-from jobs.audit import AuditRequest
+from jobs.audit_request import AuditRequest
 from jobs.errors import NotFound
 from jobs.queue import JobQueue
 from jobs.records import JobRecord

@@ -15,7 +15,8 @@ import torch
 from onnxruntime import InferenceSession
 
 from jobs.archives import ArchiveLimits
-from jobs.audit import AuditRequest, Subjects, audit_shard
+from jobs.audit import Subjects, audit_shard
+from jobs.audit_request import AuditRequest
 from jobs.classifiers import import_classifier
 from jobs.datasets import import_archive, read_rows
 from jobs.settings import Settings

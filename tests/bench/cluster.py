@@ -16,7 +16,7 @@ import psutil
 from pydantic import BaseModel
 
 from jobs.archives import ArchiveLimits
-from jobs.audit import AuditRequest
+from jobs.audit_request import AuditRequest
 from jobs.classifiers import import_classifier
 from jobs.datasets import import_archive
 from jobs.queue import JobQueue

@@ -15,7 +15,7 @@ import pytest
 from playwright.sync_api import Page, expect
 from safetensors.torch import save_file
 
-from jobs.audit import AuditRequest
+from jobs.audit_request import AuditRequest
 from jobs.store import Store
 from models import architectures
 from models.classifiers.spec import ClassifierSpec

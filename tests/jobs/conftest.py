@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from jobs.archives import ArchiveLimits
-from jobs.audit import AuditRequest
+from jobs.audit_request import AuditRequest
 from jobs.records import JobState
 from jobs.redis_server import RedisServer
 from jobs.settings import Settings

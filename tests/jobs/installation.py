@@ -20,7 +20,7 @@ from PIL import Image
 from safetensors.torch import save_file
 
 from jobs.archives import ArchiveLimits
-from jobs.audit import AuditRequest
+from jobs.audit_request import AuditRequest
 from jobs.classifiers import import_classifier
 from jobs.datasets import import_archive
 from jobs.queue import JobQueue

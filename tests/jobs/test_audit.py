@@ -10,7 +10,8 @@ import pytest
 from pydantic import ValidationError
 
 from jobs import rows
-from jobs.audit import AuditRequest, Subjects, audit_shard
+from jobs.audit import Subjects, audit_shard
+from jobs.audit_request import AuditRequest
 from jobs.class_map import map_classes
 from jobs.datasets import Sample, Skipped
 from jobs.errors import Cancelled, Invalid

@@ -11,7 +11,8 @@ import pytest
 from PIL import Image
 from torch import Tensor
 
-from jobs.audit import AuditRequest, Subjects, audit_shard
+from jobs.audit import Subjects, audit_shard
+from jobs.audit_request import AuditRequest
 from jobs.class_map import map_classes
 from jobs.counts import Counts
 from jobs.datasets import Sample

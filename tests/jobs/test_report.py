@@ -16,7 +16,8 @@ import pytest
 import torch
 from PIL import Image
 
-from jobs.audit import Predict, audit_shard
+from jobs.audit import audit_shard
+from jobs.classification import Predict
 from jobs.classifiers import ClassifierRecord
 from jobs.counts import Counts
 from jobs.datasets import DatasetRecord, Sample

@@ -17,8 +17,10 @@ from PIL import Image
 from torch import Tensor
 from torch.nn import functional
 
-from jobs.audit import AuditRequest, Predict, Subjects
+from jobs.audit import Subjects
+from jobs.audit_request import AuditRequest
 from jobs.class_map import map_classes
+from jobs.classification import Predict
 from jobs.datasets import Pictures, Sample
 from models.backbone import Backbone
 from models.bank import BackboneEntry, Bank, Feature, Label, Manifest, Statistics, Votes

@@ -11,7 +11,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from jobs.audit import AuditRequest
+from jobs.audit_request import AuditRequest
 from jobs.records import JobRecord, JobState
 from service import client as module
 from service.client import Client

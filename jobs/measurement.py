@@ -1,0 +1,143 @@
+"""What a measurement of an audit is: it may change pictures, note what the networks saw, and sum up in a section.
+
+All measurements share one decode, one backbone forward and the classifier's clean forward of every picture; each new
+one is a file in `jobs.measurements` that defines `MEASUREMENT`, and nothing else changes.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict
+from torch import Tensor
+
+from jobs.sections import Section
+from jobs.variants import Seen
+from jobs.views import View
+from models.backbone import Features
+from models.bank import Bank
+
+
+class Parameters(BaseModel):
+    """Of a measurement; those that have none take nothing but `{}`."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+@dataclass(frozen=True)
+class Batch:
+    """N pictures as both networks see them.
+
+    Attributes:
+        bank: the labels.
+        views: the pictures.
+        pixels: float32 [N, 3, s, s] in [0, 1], the classifier's input before mean and standard deviation.
+        draws: float32 of that shape, standard normal, each picture's own whatever the batch.
+        features: of the backbone.
+        seen: where the labelled features lie, in the classifier's input pixels.
+        correct: bool [N], whether the classifier is right on the unchanged picture.
+        seed: of the audit.
+    """
+
+    bank: Bank
+    views: Sequence[View]
+    pixels: Tensor
+    draws: Tensor
+    features: Features
+    seen: Seen
+    correct: NDArray[np.bool_]
+    seed: int
+
+
+@dataclass(frozen=True)
+class Changed:
+    """V pictures of a batch, changed in one way, to be shown to the classifier: V rows of the shard's table.
+
+    Attributes:
+        variant: value of the rows' column of that name; starts with the name of the measurement.
+        picture: int64 [V], the picture of the batch that each is made of.
+        make: some of them, by a slice of the V: float32 [v, 3, s, s] in [0, 1] on the batch's device. They are made
+            when they are needed, so that never more than a batch of them is in memory.
+        columns: further columns of the rows, each of length V.
+    """
+
+    variant: str
+    picture: NDArray[np.int64]
+    make: Callable[[slice], Tensor]
+    columns: Mapping[str, Any] = field(default_factory=dict)
+
+
+class Tally(ABC):
+    """Takes in the shards' tables one at a time, as often as it needs, and sums up.
+
+    Its size depends on the bank and its parameters alone, not on the number of pictures.
+    """
+
+    @abstractmethod
+    def add(self, table: pa.Table) -> None:
+        """Take in one shard: all rows of its samples, also those of other measurements and of skipped samples."""
+
+    def again(self) -> bool:
+        """Whether all tables are to be taken in once more, now that the last has been."""
+        return False
+
+    @abstractmethod
+    def section(self) -> Section:
+        """What was found."""
+
+
+@dataclass(frozen=True)
+class Scope:
+    """What a tally is of.
+
+    Attributes:
+        bank: the labels.
+        classes: class indices with labelled features that data set, classifier and request have.
+        seed: of the intervals' bootstrap and of any further draw.
+        sizes: pictures of the data set by class index.
+    """
+
+    bank: Bank
+    classes: Sequence[int]
+    seed: int
+    sizes: Mapping[int, int]
+
+
+class Measurement(ABC):
+    """One way of measuring reliance on spurious features.
+
+    Attributes:
+        name: as requests call it.
+        title: for people.
+        summary: what it does, in one sentence.
+        needs: what must be there for it to say anything, for people.
+        parameters: what may be set.
+        default: whether audits that do not choose have it.
+        columns: columns that it adds to the shards' tables, beyond `rows.SCHEMA`.
+    """
+
+    name: ClassVar[str]
+    title: ClassVar[str]
+    summary: ClassVar[str]
+    needs: ClassVar[tuple[str, ...]]
+    parameters: ClassVar[type[Parameters]] = Parameters
+    default: ClassVar[bool] = False
+    columns: ClassVar[tuple[pa.Field, ...]] = ()
+
+    def changed(self, batch: Batch, parameters: Any) -> Iterable[Changed]:
+        """What the classifier is to be shown beyond the pictures as they are."""
+        return ()
+
+    def noted(self, batch: Batch, parameters: Any, scope: Scope) -> Mapping[str, Any]:
+        """Values of `columns` for the rows of the unchanged pictures, each of length N."""
+        return {}
+
+    def tally(self, scope: Scope, parameters: Any) -> Tally | None:
+        """What sums up; None for those whose figures stand in the report's findings."""
+        return None
