@@ -50,8 +50,9 @@ def publish(store: Store, settings: Settings, request: AuditRequest, plan: Shard
     with store.scratch_file() as skipped:
         counts = Counts(bank)
         for table in _aside(_tables(store, plan), skipped):
-            for taking in (counts, *tallies):
-                taking.add(table)
+            counts.add(table)
+            for tally in tallies:
+                tally.add(table)
         store.write_file(f"{folder}/skipped.parquet", skipped)
     _take_in_again(tallies, store, plan)
     findings = find(counts, bank, request.seed)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -38,6 +39,10 @@ def audit(
     ] = None,
     sigma: Annotated[float | None, typer.Option(help="Strength of the noise.")] = None,
     seed: Annotated[int | None, typer.Option(help="Of the noise.")] = None,
+    measure: Annotated[
+        list[str] | None,
+        typer.Option(help="Measure this, NAME or NAME={JSON of its parameters}; repeatable. `all` is everything."),
+    ] = None,
     max_pictures: Annotated[int | None, typer.Option(help="At most this many, spread over the data set.")] = None,
     folder: Annotated[Path, typer.Option("--out", "-o", help="Folder for report.html and report.json.")] = Path(),
     wait: Annotated[bool, typer.Option(help="Wait for the end; without it the job's id is printed.")] = True,
@@ -56,6 +61,7 @@ def audit(
                 "bank": bank or client.banks().default,
                 "classes": classes or None,
                 "class_map": pairs(class_map, "--map"),
+                "measurements": _measurements(measure),
                 "sigma": sigma,
                 "seed": seed,
                 "max_pictures": max_pictures,
@@ -65,6 +71,23 @@ def audit(
             out.print(job.id)
             return
         finish(client, job, folder)
+
+
+def _measurements(chosen: list[str] | None) -> dict[str, dict[str, Any]] | None:
+    """From `NAME` and `NAME={...}`; None for the usual ones."""
+    from jobs.measurements import measurements
+
+    found: dict[str, dict[str, Any]] = {}
+    for text in chosen or ():
+        name, _, parameters = text.partition("=")
+        if name == "all":
+            found = {known: found.get(known, {}) for known in measurements()}
+            continue
+        try:
+            found[name] = json.loads(parameters or "{}")
+        except ValueError as error:
+            raise typer.BadParameter(f"{parameters!r} is not JSON: {error}", param_hint="--measure") from error
+    return found or None
 
 
 def submit(client: Client, fields: dict[str, Any]) -> JobRecord:

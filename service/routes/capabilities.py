@@ -14,6 +14,7 @@ from jobs.archives import WALKERS
 from jobs.discovery_request import DiscoveryRequest
 from jobs.export_request import FORMATS as MASK_FORMATS
 from jobs.export_request import VALIDITIES, ExportRequest
+from jobs.measurements import measurements
 from jobs.pictures import FORMATS
 from jobs.training_request import ROUTES, TrainingRequest
 from models import architectures, classifiers
@@ -43,12 +44,23 @@ class MaskCapabilities(BaseModel):
     deadline_seconds: float
 
 
+class MeasurementCapabilities(BaseModel):
+    """One way of measuring reliance on spurious features."""
+
+    title: str
+    summary: str
+    needs: list[str] = Field(description="What must be there for it to say anything.")
+    default: bool = Field(description="Whether audits that do not choose have it.")
+    parameters: dict[str, Any] = Field(description="JSON schema of what may be set.")
+
+
 class AuditCapabilities(BaseModel):
     """What audits take and do."""
 
     classifier_formats: dict[str, str] = Field(description="Formats of uploaded classifiers, each with what it is.")
     architectures: list[str] = Field(description="Networks that a safetensors file may hold the weights of.")
     archive_formats: list[str] = Field(description="Formats of uploaded data sets.")
+    measurements: dict[str, MeasurementCapabilities] = Field(description="What can be measured.")
     corruptions: dict[str, str] = Field(description="What is done to the pixels under a mask.")
     max_upload_bytes: int
 
@@ -141,6 +153,16 @@ def capabilities(request: Request) -> Capabilities:
             classifier_formats={name: known.title for name, known in classifiers.formats.items()},
             architectures=architectures.names(),
             archive_formats=list(WALKERS),
+            measurements={
+                name: MeasurementCapabilities(
+                    title=own.title,
+                    summary=own.summary,
+                    needs=list(own.needs),
+                    default=own.default,
+                    parameters=own.parameters.model_json_schema(),
+                )
+                for name, own in measurements().items()
+            },
             corruptions={name: corruption.summary for name, corruption in CORRUPTIONS.items()},
             max_upload_bytes=settings.max_upload_bytes,
         ),
