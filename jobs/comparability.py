@@ -37,7 +37,7 @@ def read_report(data: bytes, whose: str, field: str) -> Report:
         ) from error
     if version != known:
         raise Invalid(
-            f"{whose.capitalize()} is a report of schema {str(version)[:20]!r}, this service compares those of schema {known}.",
+            f"{whose.capitalize()} is a report of schema {str(version)[:20]!r}; this service has {known}.",
             field=field,
             remedy="Audit that classifier again.",
         )

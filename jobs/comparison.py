@@ -24,9 +24,9 @@ from models.bank import Bank
 from models.statistics import DRAWS, Interval, independent_difference
 
 METHOD = (
-    "A difference is the figure of the audit less that of the baseline. Where it is paired, both classifiers are compared "
-    "on each picture that both audits have, under the same noise and with the same swaps: for accuracies and what is "
-    "made of them by a smoothed bootstrap of how often each pair of outcome patterns occurs "
+    "A difference is the figure of the audit less that of the baseline. Where it is paired, both classifiers are "
+    "compared on each picture that both audits have, under the same noise and with the same swaps: for accuracies and "
+    "what is made of them by a smoothed bootstrap of how often each pair of outcome patterns occurs "
     f"({DRAWS:,} draws, within classes for means over classes), for evidence by the normal interval of the mean "
     "difference per picture.",
     "Other differences have the interval of two independent samples (variance estimates recovery, Zou & Donner 2008), "
@@ -141,30 +141,27 @@ def _difference(place: Place, metric: Metric, own: Figure, other: Figure, change
     if change is not None:
         figure = change.figure(lead, tail, lambda value: show(value, unit))
     else:
-        figure = _independent(own, other, f"{lead} {{}} {tail}", unit)
+        figure = _independent(own, other, lead, tail, unit)
     return Difference(**dict(place), audit=own.value, baseline=other.value, paired=change is not None, figure=figure)
 
 
-def _independent(own: Figure, other: Figure, reading: str, unit: Unit) -> Figure:
-    """The difference of two figures as if of different pictures; `reading` has a place for its value."""
+def _independent(own: Figure, other: Figure, lead: str, tail: str, unit: Unit) -> Figure:
+    """The difference of two figures as if of different pictures."""
     n = min(own.n, other.n)
-    ends = (own.value, own.low, own.high, other.value, other.low, other.high)
-    first, first_low, first_high, second, second_low, second_high = ends
-    if None in ends:
+    if own.known is None or other.known is None:
         reason = own.withheld or other.withheld
         return Figure(value=None, low=None, high=None, n=n, withheld=reason, reading=f"Withheld: {reason}.")
-    assert first is not None and first_low is not None and first_high is not None
-    assert second is not None and second_low is not None and second_high is not None
-    interval = independent_difference(first, Interval(first_low, first_high), second, Interval(second_low, second_high))
-    value = first - second
+    (first, *of_first), (second, *of_second) = own.known, other.known
+    interval = independent_difference(first, Interval(*of_first), second, Interval(*of_second))
+    low, high = show(interval.low, unit), show(interval.high, unit)
     return Figure(
-        value=value,
+        value=first - second,
         low=interval.low,
         high=interval.high,
         n=n,
         classes=own.classes,
-        reading=f"{reading.format(show(value, unit))} (95 % interval {show(interval.low, unit)} to "
-        f"{show(interval.high, unit)}, not paired, {n:,} pictures).",
+        reading=f"{lead} {show(first - second, unit)} {tail} (95 % interval {low} to {high}, not paired, "
+        f"{n:,} pictures).",
     )
 
 
@@ -184,7 +181,7 @@ def _answer(found: Sequence[Difference]) -> str:
 
 def _notes(first: Report, second: Report, own: int, other: int, paired: bool) -> Iterator[str]:
     if not paired:
-        yield "The rows of one audit are not at hand, so nothing is paired and all intervals are wider than they need be."
+        yield "The rows of one audit are not at hand, so nothing is paired and intervals are wider than need be."
     if first.code_version != second.code_version:
         yield f"The audits were made by different versions: {first.code_version} and {second.code_version}."
     if first.ran_on != second.ran_on:

@@ -1,8 +1,8 @@
 """Every figure of a report under one address, wherever it stands: the name of its metric, and what it is of.
 
-A metric of the report's findings has its field's name, e.g. `swap_gap`; one of a section that of the section before it,
-e.g. `natural-pictures.spurious_gap`. What it is of is the mean over classes, that over all pictures together, a class, a
-feature of a class; some figures have a part too, such as the fill that pictures were changed with.
+A metric of the report's findings has its field's name, e.g. `swap_gap`; one of a section that of the section before
+it, e.g. `natural-pictures.spurious_gap`. What it is of is the mean over classes, that over all pictures together, a
+class, or a feature of a class; some figures have a part too, such as the fill that pictures were changed with.
 """
 
 from __future__ import annotations

@@ -159,4 +159,19 @@ class Columns:
         return Columns(sample=self.sample.take(pa.array(indices)), **taken)
 
 
+COLUMNS = (
+    "sample",
+    "row",
+    "class",
+    "variant",
+    "feature",
+    "correct",
+    "probability",
+    "log_odds",
+    "energy",
+    "overlap",
+    "donor",
+)
+"""What of a shard's table is read here."""
+
 _ARRAYS = tuple(field.name for field in fields(Columns) if field.name != "sample")

@@ -55,8 +55,8 @@ class Pairs(Keys):
         return float(mean), float(square)
 
     def _accumulate(self, first: Outcomes, second: Outcomes) -> None:
-        codes = [found.tested.row * self.number + found.keys for found in (first, second)]
-        shared, own, other = np.intersect1d(*codes, assume_unique=True, return_indices=True)
+        codes, others = (found.tested.row * self.number + found.keys for found in (first, second))
+        shared, own, other = np.intersect1d(codes, others, assume_unique=True, return_indices=True)
         keys = shared % self.number
         pattern = (keys * PATTERNS + first.patterns[own]) * PATTERNS + second.patterns[other]
         found, number = np.unique(pattern, return_counts=True)

@@ -40,26 +40,25 @@ class EffectiveRobustness(Model):
 def robustness_of(reports: Sequence[Report]) -> EffectiveRobustness:
     """The classifiers' effective robustness: lower is worse; the line is fitted to all of them.
 
-    Intervals come from draws of every accuracy within its own interval, each time with a line of its own. Accuracies are
-    taken as independent.
+    Intervals come from draws of every accuracy within its own interval, each time with a line of its own. Accuracies
+    are taken as independent.
 
     Args:
         reports: of audits that may be compared.
     """
     figures = [figures_of(report) for report in reports]
     pairs = [(own.get(HIGHEST), own.get(LOWEST)) for own in figures]
-    without = [name_of(report) for report, pair in zip(reports, pairs, strict=True) if None in map(_value, pair)]
+    known = [(high, low) for high, low in pairs if high and low and high.known and low.known]
+    without = [name_of(report) for report, pair in zip(reports, pairs, strict=True) if pair not in known]
     if without:
         return EffectiveRobustness(
             classifiers=(),
-            withheld=f"{', '.join(without)}: the audit has no accuracy over spuriosity; audit with `--measure natural-pictures`.",
+            withheld=f"{', '.join(without)}: no accuracy over spuriosity; audit with `--measure natural-pictures`.",
         )
     if len(reports) < FEWEST_CLASSIFIERS:
         return EffectiveRobustness(classifiers=(), withheld=f"at least {FEWEST_CLASSIFIERS} classifiers are needed.")
-    known = [(high, low) for high, low in pairs if high is not None and low is not None]
-    highest, lowest = (np.array([_value(pair[i]) for pair in known], dtype=np.float64) for i in (0, 1))
     try:
-        fit = effective_robustness(highest, lowest)
+        fit = effective_robustness(*(_values([pair[i] for pair in known])[0] for i in (0, 1)))
         generator = np.random.default_rng(reports[0].parameters.seed)
         drawn = effective_robustness(*(_draws([pair[i] for pair in known], generator) for i in (0, 1))).residuals
     except ValueError as error:
@@ -82,14 +81,14 @@ def name_of(report: Report) -> str:
     return f"{report.classifier.name} {report.classifier.version}".strip() or report.classifier.id[:12]
 
 
-def _value(figure: Figure | None) -> float | None:
-    return None if figure is None else figure.value
+def _values(figures: Sequence[Figure]) -> Floats:
+    """Values and the lower and upper ends of their intervals, float64 [3, M]."""
+    return np.array([figure.known for figure in figures], dtype=np.float64).T
 
 
 def _draws(figures: Sequence[Figure], generator: np.random.Generator) -> Floats:
-    values = np.array([figure.value for figure in figures], dtype=np.float64)
-    widths = np.array([(figure.high or 0) - (figure.low or 0) for figure in figures])
-    return generator.normal(values, widths / (2 * NORMAL_95), (DRAWS, len(figures)))
+    values, low, high = _values(figures)
+    return generator.normal(values, (high - low) / (2 * NORMAL_95), (DRAWS, len(figures)))
 
 
 def _figure(value: float, draws: Floats, n: int) -> Figure:
@@ -99,7 +98,7 @@ def _figure(value: float, draws: Floats, n: int) -> Figure:
         low=interval.low,
         high=interval.high,
         n=n,
-        reading=f"On pictures without cues the classifier is {points(value)} more often right than the line through all "
-        f"classifiers says (95 % interval {points(interval.low)} to {points(interval.high)}, {n:,} pictures); "
+        reading=f"On pictures without cues the classifier is {points(value)} more often right than the line through "
+        f"all classifiers says (95 % interval {points(interval.low)} to {points(interval.high)}, {n:,} pictures); "
         "lower is worse.",
     )
