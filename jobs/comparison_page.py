@@ -42,8 +42,15 @@ def comparison_markdown(comparison: Comparison) -> str:
     return "\n".join(lines)
 
 
-def _context(comparison: Comparison) -> dict[str, Any]:
+def rows_of_means(comparison: Comparison) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
+    """Head and rows of a table of the means over classes, as text."""
     means = [found for found in comparison.differences if found.mean == "class"]
+    head = ("mean over classes", "audit", "baseline", "change", "95 % interval", "pictures")
+    return head, [_row(_title(comparison, found), found, comparison.metrics[found.metric].unit) for found in means]
+
+
+def _context(comparison: Comparison) -> dict[str, Any]:
+    head, means = rows_of_means(comparison)
     headline = comparison.metrics[HEADLINE]
     classes = [d for d in comparison.differences if d.metric == HEADLINE and d.of is not None]
     classes.sort(key=lambda found: -abs(found.figure.value or 0))
@@ -52,9 +59,9 @@ def _context(comparison: Comparison) -> dict[str, Any]:
     return {
         "comparison": comparison,
         "title": f"{_called(comparison, True)} against {_called(comparison, False)}",
-        "head": ("mean over classes", "audit", "baseline", "change", "95 % interval", "pictures"),
-        "means": [_row(_title(comparison, found), found, comparison.metrics[found.metric].unit) for found in means],
-        "class_head": (headline.title + " of", "audit", "baseline", "change", "95 % interval", "pictures"),
+        "head": head,
+        "means": means,
+        "class_head": (f"{headline.title} of", *head[1:]),
         "classes": [_row(found.of or "", found, headline.unit) for found in classes[:MOST_ROWS]],
         "more": max(0, len(classes) - MOST_ROWS),
         "standing_head": ("classifier", "with cues", "without cues", "effective robustness", "95 % interval"),

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from statistics import NormalDist
 from typing import Literal
 
@@ -19,11 +19,12 @@ from jobs.comparison import Comparison
 from jobs.figures import MINIMUM_PICTURES, Figure
 from jobs.findings import Model
 from jobs.gate_rules import Operator, Rule, refused
+from jobs.measurements import measurements
 from jobs.metrics import Place, close_matches, declared_metrics, figures_of, metrics_of, unknown_metric
 from jobs.report import Report
 from jobs.robustness import name_of
-from jobs.sections import Unit
-from jobs.units import NOTATIONS, of_difference, parse, show
+from jobs.sections import Metric, Unit
+from jobs.units import of_difference, parse, show
 from models.statistics import NORMAL_95, wilson
 
 Verdict = Literal["pass", "fail", "undecided"]
@@ -105,12 +106,12 @@ class _Bound:
         Ends are moved away from the value in proportion to the normal quantile; of shares also at least as far as
         Wilson's interval reaches at that level.
         """
-        if figure.known is None:
-            return None
+        if figure.known is None or self.tests == 1:
+            return figure.known
         value, low, high = figure.known
         quantile = NormalDist().inv_cdf(1 - 0.025 / self.tests)
         low, high = (value + (end - value) * quantile / NORMAL_95 for end in (low, high))
-        if self.unit == "share" and self.tests > 1:
+        if self.unit == "share":
             score = wilson(value * figure.n, figure.n, quantile)
             low, high = max(0.0, min(low, score.low)), min(1.0, max(high, score.high))
         return value, low, high
@@ -165,6 +166,32 @@ def judge(report: Report, rules: Sequence[Rule], comparison: Comparison | None =
     )
 
 
+def check_rules(rules: Sequence[Rule]) -> None:
+    """Find out before there is an audit what can be known to be wrong with rules.
+
+    Raises:
+        Invalid: A rule names a metric that no audit has, or a value in another unit.
+    """
+    known = declared_metrics()
+    for number, rule in enumerate(rules, 1):
+        metric = rule.parts[0]
+        if metric in known or metric.partition(".")[0] not in measurements():
+            _bound(number, rule, known)
+
+
+def _bound(number: int, rule: Rule, metrics: Mapping[str, Metric]) -> _Bound:
+    """What the rule asks of values of a metric that must be among these."""
+    metric, operator, written = rule.parts
+    if metric not in metrics:
+        error = unknown_metric(metric, {**metrics, **declared_metrics()}, "rules")
+        raise refused(number, rule, error.message.rstrip("."), error.remedy)
+    unit = metrics[metric].unit if rule.against is None else of_difference(metrics[metric].unit)
+    try:
+        return _Bound(operator, parse(written, unit), unit, 1)
+    except ValueError as error:
+        raise refused(number, rule, str(error)) from error
+
+
 def _changes(comparison: Comparison) -> Iterator[_Case]:
     for found in comparison.differences:
         place = Place(**{name: getattr(found, name) for name in Place.model_fields})
@@ -178,33 +205,25 @@ def _judge(
     own: Mapping[Place, _Case],
     changes: Mapping[Place, _Case] | None,
 ) -> list[Judged]:
-    metric, operator, written = rule.parts
+    metric, operator, _ = rule.parts
     metrics = metrics_of(report)
-    if metric not in metrics:
-        if metric in declared_metrics():
-            remedy = f"Audit with `--measure {metric.partition('.')[0]}`."
-            raise refused(number, rule, f"this audit did not measure {metric}", remedy)
-        error = unknown_metric(metric, {**metrics, **declared_metrics()}, "rules")
-        raise refused(number, rule, error.message.rstrip("."), error.remedy)
-    if rule.needs_baseline and changes is None:
-        raise refused(
-            number,
-            rule,
-            "it is held against a baseline, and none is given",
-            "Name a baseline: an audit, or its report.json.",
-        )
-    unit = of_difference(metrics[metric].unit) if rule.needs_baseline else metrics[metric].unit
-    try:
-        value = parse(written, unit)
-    except ValueError as error:
-        raise refused(number, rule, str(error)) from error
-    known = own if changes is None or not rule.needs_baseline else changes
+    if metric not in metrics and metric in declared_metrics():
+        remedy = f"Audit with `--measure {metric.partition('.')[0]}`."
+        raise refused(number, rule, f"this audit did not measure {metric}", remedy)
+    bound = _bound(number, rule, metrics)
+    if rule.against is None:
+        known = own
+    elif changes is not None:
+        known = changes
+    else:
+        remedy = "Name a baseline: an audit, or its report.json."
+        raise refused(number, rule, "it is held against a baseline, and none is given", remedy)
     cases = [case for place, case in known.items() if place.metric == metric and _chosen(place, rule)]
     if not cases:
         raise _nothing(number, rule, [place for place in known if place.metric == metric])
-    bound = _Bound(operator, value, unit, len(cases))
-    against = " against the baseline" if rule.needs_baseline else ""
-    check = f"{metric} {operator} {NOTATIONS[unit].show(value)}{against}"
+    bound = replace(bound, tests=len(cases))
+    against = "" if rule.against is None else " against the baseline"
+    check = f"{metric} {operator} {show(bound.value, bound.unit)}{against}"
     judged = [_one(number, rule, check, case, bound) for case in cases]
     return [_worst(judged, bound)] if rule.of == "worst class" else judged
 

@@ -52,11 +52,6 @@ class Rule(BaseModel):
         """What it is called."""
         return self.name or " ".join(self.check.split())
 
-    @property
-    def needs_baseline(self) -> bool:
-        """Whether it cannot be judged without one."""
-        return self.against is not None
-
 
 def read_rules(text: str) -> tuple[Rule, ...]:
     """The rules of a file.
