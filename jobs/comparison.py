@@ -6,8 +6,10 @@ Figures of the findings are compared pair by pair: what one classifier made of a
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import Literal
 
+import numpy as np
 from pydantic import Field
 
 from jobs.comparability import check_comparable
@@ -108,29 +110,40 @@ def compare(first: Report, second: Report, paired: tuple[Pairs, Bank] | None, co
 
 
 def _changes(pairs: Pairs, bank: Bank, seed: int) -> Iterator[tuple[Place, Estimate]]:
-    """Every figure of the findings in the first audit less that in the second, where pairs can tell."""
+    """Every figure of the findings in the first audit less that in the second, as far as pairs can tell.
+
+    Without their draws, which would take 16 KiB each.
+    """
     audited = [c for c in bank.labelled_classes if pairs.pictures([pairs.whole(c)])]
-    by_class: dict[str, list[Estimate]] = {}
-    together: dict[str, Estimate] = {}
+    evidence: dict[str, tuple[Estimate, list[Estimate]]] = {}
     for measure in CLASS_MEASURES:
         keys = [getattr(pairs, measure.of)(c) for c in audited]
-        together[measure.name] = measure.estimator.change(pairs, keys, measure.generator(seed, keys))
-        by_class[measure.name] = [
-            measure.estimator.change(pairs, [key], measure.generator(seed, [key])) for key in keys
-        ]
-    balance = EVIDENCE_BALANCE.name
-    together[balance] = less(together[SPURIOUS_EVIDENCE], together[CORE_EVIDENCE])
-    by_class[balance] = list(map(less, by_class[SPURIOUS_EVIDENCE], by_class[CORE_EVIDENCE]))
-    for name, estimates in by_class.items():
-        yield Place(metric=name, mean="class"), mean(estimates)
-        yield Place(metric=name, mean="sample"), together[name]
-        for c, estimate in zip(audited, estimates, strict=True):
-            yield Place(metric=name, of=bank.classes[c]), estimate
+        together = measure.estimator.change(pairs, keys, measure.generator(seed, keys))
+        own = [measure.estimator.change(pairs, [key], measure.generator(seed, [key])) for key in keys]
+        if measure.name in (SPURIOUS_EVIDENCE, CORE_EVIDENCE):
+            evidence[measure.name] = together, own
+        yield from _placed(measure.name, together, own, [bank.classes[c] for c in audited])
+    (spurious, of_spurious), (core, of_core) = evidence[SPURIOUS_EVIDENCE], evidence[CORE_EVIDENCE]
+    balance = list(map(less, of_spurious, of_core))
+    yield from _placed(EVIDENCE_BALANCE.name, less(spurious, core), balance, [bank.classes[c] for c in audited])
     for feature in bank.manifest.features:
         keys = [pairs.feature(feature.class_index, feature.feature_index)]
         for measure in FEATURE_MEASURES:
             place = Place(metric=measure.name, of=bank.classes[feature.class_index], feature=feature.feature_index)
-            yield place, measure.estimator.change(pairs, keys, measure.generator(seed, keys))
+            yield place, _plain(measure.estimator.change(pairs, keys, measure.generator(seed, keys)))
+
+
+def _placed(
+    metric: str, together: Estimate, by_class: Sequence[Estimate], names: Sequence[str]
+) -> Iterator[tuple[Place, Estimate]]:
+    yield Place(metric=metric, mean="class"), _plain(mean(by_class))
+    yield Place(metric=metric, mean="sample"), _plain(together)
+    for name, own in zip(names, by_class, strict=True):
+        yield Place(metric=metric, of=name), _plain(own)
+
+
+def _plain(estimate: Estimate) -> Estimate:
+    return replace(estimate, draws=np.empty(0))
 
 
 def _difference(place: Place, metric: Metric, own: Figure, other: Figure, change: Estimate | None) -> Difference:
