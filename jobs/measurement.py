@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict
 from torch import Tensor
 
-from jobs.sections import Section
+from jobs.sections import Metric, Section
 from jobs.variants import Seen
 from jobs.views import View
 from models.backbone import Features
@@ -122,6 +122,7 @@ class Measurement(ABC):
         parameters: what may be set.
         default: whether audits that do not choose have it.
         columns: columns that it adds to the shards' tables, beyond `rows.SCHEMA`.
+        metrics: of its section, for those who write rules before there is a report.
     """
 
     name: ClassVar[str]
@@ -131,6 +132,7 @@ class Measurement(ABC):
     parameters: ClassVar[type[Parameters]] = Parameters
     default: ClassVar[bool] = False
     columns: ClassVar[tuple[pa.Field, ...]] = ()
+    metrics: ClassVar[tuple[Metric, ...]] = ()
 
     def changed(self, batch: Batch, parameters: Any) -> Iterable[Changed]:
         """What the classifier is to be shown beyond the pictures as they are."""

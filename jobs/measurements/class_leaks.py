@@ -75,6 +75,7 @@ class ClassLeaks(Measurement):
     parameters: ClassVar[type[Parameters]] = LeakParameters
     default: ClassVar[bool] = True
     columns: ClassVar[tuple[pa.Field, ...]] = (COLUMN,)
+    metrics: ClassVar[tuple[Metric, ...]] = METRICS
 
     def noted(self, batch: Batch, parameters: Any, scope: Scope) -> dict[str, Any]:
         """The activations of spurious features."""

@@ -74,6 +74,7 @@ class FailureModeMeasurement(Measurement):
     needs: ClassVar[tuple[str, ...]] = ("some failures and some successes of a class",)
     parameters: ClassVar[type[Parameters]] = FailureParameters
     columns: ClassVar[tuple[pa.Field, ...]] = (COLUMN,)
+    metrics: ClassVar[tuple[Metric, ...]] = METRICS
 
     def noted(self, batch: Batch, parameters: FailureParameters, scope: Scope) -> dict[str, Any]:
         """Features of the pictures that are drawn, as their name, class and seed decide."""

@@ -91,6 +91,7 @@ class NaturalPictures(Measurement):
     parameters: ClassVar[type[Parameters]] = NaturalParameters
     default: ClassVar[bool] = True
     columns: ClassVar[tuple[pa.Field, ...]] = (COLUMN,)
+    metrics: ClassVar[tuple[Metric, ...]] = METRICS
 
     def noted(self, batch: Batch, parameters: Any, scope: Scope) -> dict[str, Any]:
         """The activations that spuriosity is made of."""
