@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import io
+import shutil
 import threading
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,9 +19,13 @@ from jobs.annotation_publication import PublishRequest, publish
 from jobs.annotation_rounds import open_validation
 from jobs.annotation_validation import read_rows, verdict
 from jobs.annotations import Annotations
+from jobs.audit import AuditRequest
 from jobs.discovery_request import DiscoveryRequest
 from jobs.errors import Conflict, Invalid
+from jobs.queue import JobQueue
 from jobs.records import JobState
+from jobs.redis_server import RedisServer
+from jobs.settings import Settings
 from jobs.validation_job import choose
 from models.bank import Bank
 from models.bank_votes import read_votes
@@ -31,11 +37,18 @@ from tests.jobs.test_discovery import CAT, Plain
 WANTED = PublishRequest(name="pets", title="Cats and dogs", licence="CC0-1.0", notes="The first one is the lawn.")
 
 
-@pytest.fixture
-def draft(in_process: Installation) -> str:
-    """A discovery of three channels and a component of two classes."""
+@pytest.fixture(scope="module")
+def discovered(
+    furnished: tuple[Path, AuditRequest], redis_server: RedisServer, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[Path, str]:
+    """The folder of a discovery of three channels and a component of two classes, to be copied, and its id."""
+    data, audit = furnished
+    settings = Settings(
+        data_dir=tmp_path_factory.mktemp("discovered") / "data", redis_url=redis_server.url, device="cpu", threads=1
+    )
+    shutil.copytree(data, settings.data_dir)
     request = DiscoveryRequest(
-        dataset=in_process.request.dataset,
+        dataset=audit.dataset,
         encoder="bank:tiny",
         grouping="label",
         channels=3,
@@ -46,9 +59,22 @@ def draft(in_process: Installation) -> str:
         prototype_steps=2,
         tile=32,
     )
-    job = in_process.queue.submit(request).id
-    work(in_process.queue)
-    assert in_process.state(job) is JobState.SUCCEEDED
+    queue = JobQueue(settings)
+    queue.ledger.client.flushall()
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in settings.environment().items():
+            patch.setenv(name, value)
+        job = queue.submit(request).id
+        work(queue)
+    assert queue.get(job).state is JobState.SUCCEEDED
+    return settings.data_dir / "store" / "discoveries" / job, job
+
+
+@pytest.fixture
+def draft(in_process: Installation, discovered: tuple[Path, str]) -> str:
+    """That discovery in the test's own store."""
+    folder, job = discovered
+    shutil.copytree(folder, in_process.settings.data_dir / "store" / "discoveries" / job)
     return job
 
 
