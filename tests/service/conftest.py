@@ -64,7 +64,7 @@ class RunningServer:
 
     def get(self, path: str) -> httpx.Response:
         """Something by a connection of its own; TLS, which no service here speaks, would take longest to set up."""
-        return httpx.get(self.url + path, timeout=5, verify=False)
+        return httpx.get(self.url + path, timeout=30, verify=False)
 
     def ask(self, *contents: bytes, **fields: str | list[str]) -> httpx.Response:
         """A request for masks."""
