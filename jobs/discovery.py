@@ -27,6 +27,7 @@ from jobs.selection import ChosenClass, Selection, select
 from jobs.settings import Settings
 from jobs.shards import ShardPlan, plan_shards
 from jobs.store import Store
+from models.bank import COMPONENTS
 from models.components import Components
 from models.draft import Draft, DraftClass, DraftSummary
 
@@ -82,7 +83,7 @@ def reduce(queue: JobQueue, job: str, inputs: JobInputs) -> Work | None:
             statistics.add(ClassStatistics.from_bytes(store.read_bytes(_statistics(shards, shard))))
         subjects = open_subjects(store, queue.settings, request)
         head = subjects.backbone.weight.cpu().numpy()
-        chosen = select(statistics, head, subjects.classes, request.channels)
+        chosen = select(statistics, head, subjects.classes, request.channels, subjects.channels_again())
         store.write_bytes(name, chosen.model_dump_json(indent=1).encode())
     work = _whole_work(store, job, shards, request)
     if len(work.finished) < len(work.pictures):
@@ -171,6 +172,9 @@ def _publish(queue: JobQueue, job: str, inputs: JobInputs, request: DiscoveryReq
         with store.scratch_file() as local:
             _join_components(store, job, described, request, subjects.spec.backbone.maps[0]).save(local)
             store.write_file(f"discoveries/{job}/components.safetensors", local)
+    elif subjects.again is not None and subjects.again.manifest.components:
+        content = (subjects.again.path / COMPONENTS).read_bytes()
+        store.write_bytes(f"discoveries/{job}/components.safetensors", content)
     draft = Draft(
         id=job,
         code_version=inputs.code_version,

@@ -1,4 +1,4 @@
-"""New banks from published ones, without new votes: decided anew, renamed, merged. Nothing is read or written here."""
+"""New banks from published ones: decided anew, renamed, merged, labelled again. Nothing is read or written here."""
 
 from __future__ import annotations
 
@@ -149,6 +149,37 @@ def merge(
         sources=(first.bank.digest, second.bank.digest),
     )
     return Edited(manifest, files, votes if votes.answers else None, provenance)
+
+
+def relabel(
+    kept: Kept,
+    answers: Sequence[KeptAnswer],
+    statistics: Mapping[Row, Statistics],
+    threshold: int,
+    of: int,
+) -> Edited:
+    """The same bank with some rows labelled again; the others stay as they are, with their answers.
+
+    Args:
+        kept: the bank.
+        answers: all answers on the rows labelled again, with the earlier ones that still count.
+        statistics: of these rows, as the second round leaves them.
+        threshold, of: as in `models.agreement.decide`, for these rows.
+    """
+    manifest = kept.bank.manifest
+    before = kept.votes.answers if kept.votes is not None else ()
+    votes = BankVotes(answers=(*(one for one in before if one.row not in statistics), *answers))
+    counts = votes.counts()
+    rows = []
+    for row, feature in kept.rows.items():
+        if row in statistics:
+            update = {"votes": counts[row], "statistics": statistics[row]}
+            feature = _decided(feature.model_copy(update=update), threshold, of)
+        rows.append(feature)
+    provenance = read_provenance(manifest.card).model_copy(
+        update={"threshold": threshold, "of": of, "edit": "relabel", "sources": (kept.bank.digest,)}
+    )
+    return Edited(manifest.model_copy(update={"features": tuple(rows)}), kept.files, votes, provenance)
 
 
 def to_label(kept: Kept) -> ToLabel:
