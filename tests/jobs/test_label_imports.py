@@ -22,7 +22,7 @@ from jobs.store import Store
 from jobs.subjects import find_bank
 from models.bank import WEIGHTS, Bank
 from models.bank_folders import find_banks
-from models.bank_votes import VOTES, read_votes
+from models.bank_votes import read_votes
 from models.encoder import EncoderSpec
 from models.errors import BankError, LabelsError
 from models.geometry import prepare
@@ -141,7 +141,7 @@ def test_of_the_file_only_votes_are_kept_and_neither_names_nor_words(place: Plac
     for row in rows:
         row["Answer.reasons"], row["WorkerId"] = "a reason of somebody", f"worker{row['WorkerId']}"
     bank = import_salient(place.store, place.settings, written(tmp_path, rows), place.wanted, place.progress).bank
-    text = "".join((bank.path / name).read_text() for name in ("manifest.json", VOTES))
+    text = "".join((bank.path / name).read_text() for name in ("manifest.json", "votes.json"))
     assert "somebody" not in text
     assert "worker0" not in text
 
