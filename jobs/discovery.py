@@ -69,7 +69,7 @@ def run_shard(queue: JobQueue, job: str, shard: int, inputs: JobInputs) -> int:
     missing = [chosen for chosen in classes if not queue.store.exists(_class_file(job, chosen.index))]
     if missing:
         _describe(queue, job, shard, missing, request)
-    return _pictures_of_a_class(request) * len(classes)
+    return sum(_pictures_of(chosen, request) for chosen in classes)
 
 
 def reduce(queue: JobQueue, job: str, inputs: JobInputs) -> Work | None:
@@ -136,15 +136,17 @@ def _describe(queue: JobQueue, job: str, shard: int, classes: Sequence[ChosenCla
     report = progress_of(queue.ledger, job, shard)
     done = 0
 
-    def of_class(drawn: int) -> None:
-        report(done + min(drawn, _pictures_of_a_class(request)))
-
     for chosen in classes:
+        most = _pictures_of(chosen, request)
+
+        def of_class(drawn: int, done: int = done, most: int = most) -> None:
+            report(done + min(drawn, most))
+
         found = describe_class(chosen, selection, samples[chosen.index], subjects, request, of_class)
         for name, content in found.files.items():
             store.write_bytes(f"discoveries/{job}/{name}", content)
         store.write_bytes(_class_file(job, chosen.index), found.described.model_dump_json(indent=1).encode())
-        done += _pictures_of_a_class(request)
+        done += most
         report(done)
 
 
@@ -224,7 +226,7 @@ def _whole_work(store: Store, job: str, shards: ShardPlan, request: DiscoveryReq
         for number, group in enumerate(groups)
         if all(f"{chosen.index}.json" in there for chosen in group)
     }
-    pictures = [_pictures_of_a_class(request) * len(group) for group in groups]
+    pictures = [sum(_pictures_of(chosen, request) for chosen in group) for group in groups]
     return Work([*_first_pass(shards), *pictures], frozenset({*range(shards.shards), *finished}))
 
 
@@ -234,8 +236,10 @@ def _cut(classes: Sequence[ChosenClass], request: DiscoveryRequest) -> list[Sequ
     return [classes[start : start + together] for start in range(0, len(classes), together)]
 
 
-def _pictures_of_a_class(request: DiscoveryRequest) -> int:
-    return (request.channels + request.components) * request.exemplars
+def _pictures_of(chosen: ChosenClass, request: DiscoveryRequest) -> int:
+    """Of the panels of a class, for progress: as many as are asked for, or those of the bank's channels."""
+    rows = max(1, len(chosen.channels)) if request.again else request.channels + request.components
+    return rows * request.exemplars
 
 
 def _looked_at(store: Store, job: str, shards: ShardPlan) -> frozenset[int]:

@@ -132,7 +132,7 @@ def merge(
             "name": name,
             "title": title or _both(a.title, b.title, " + "),
             "licence": _both(a.licence, b.licence, "; "),
-            "labeller": _both(a.labeller, b.labeller, "; "),
+            "labeller": a.labeller if _same_people(first, second) else f"{a.labeller}; {b.labeller}",
             "features": _ranked(rows, first.rows.keys(), second.rows.keys()),
             "components": max(a.components, b.components),
             "exemplars": exemplars,
@@ -310,6 +310,13 @@ def _exemplars(first: Kept, second: Kept, shared: set[Row]) -> tuple[tuple[Exemp
 
 def _both(one: str, other: str, joint: str) -> str:
     return one if one == other else f"{one}{joint}{other}"
+
+
+def _same_people(first: Kept, second: Kept) -> bool:
+    """Whether two banks that call their labellers alike mean the same: "2 annotators" may be two others."""
+    alike = first.bank.manifest.labeller == second.bank.manifest.labeller
+    people = [kept.votes.annotators if kept.votes is not None else None for kept in (first, second)]
+    return alike and people[0] == people[1]
 
 
 def _named(bank: Bank) -> dict[str, object]:

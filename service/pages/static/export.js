@@ -15,6 +15,8 @@ const WHAT = {
   "manifest.json": "what was written, from what, and what was left out",
   "rankings.json": "of each class the pictures of highest and of lowest spuriosity",
   "spuriosity.parquet": "how spurious every picture is",
+  "request.json": "what was asked for",
+  "plan.json": "how the pictures were cut into shards",
   masks: "masks",
   rows: "a row per mask: activation, rank, valid, label, votes",
   samples: "a row per picture",
@@ -49,6 +51,7 @@ async function watch() {
   try {
     job = await request(path);
     fill(find("job"), job, watch);
+    find("job").querySelector('[data-action="open"]')?.remove(); // it leads here
     showProblem(null);
     if (job.state === "succeeded") {
       await Promise.all([showWritten(), showFiles()]);
