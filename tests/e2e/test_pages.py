@@ -345,7 +345,7 @@ def test_masks_are_exported_and_their_files_are_at_hand(
     asked = json.loads(download.value.path().read_bytes())["parameters"]
     assert (asked["validity"], asked["format"], asked["classes"]) == ("top:0.5", "webdataset", ["ant"])
     assert asked["pictures"]
-    for pattern in (r"^masks/.*\.tar$", r"^rows/.*\.parquet$", "^rankings.json$"):
+    for pattern in (r"^masks.*\.tar$", r"^rows.*\.parquet$", r"^rankings\.json$"):
         expect(page.get_by_role("link", name=re.compile(pattern))).to_have_count(1)
     assert page.evaluate("document.documentElement.scrollWidth") <= PHONE["width"]
 
