@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import secrets
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from threading import Lock
 
 from pydantic import BaseModel
 
-from jobs.annotation import ID, MOST_ANSWERS, AnnotationRecord, Answer, Invitation, ValidationAnswer, folder
+from jobs.annotation import ID, MOST_ANSWERS, AnnotationRecord, Answer, Import, Invitation, ValidationAnswer, folder
 from jobs.annotation_index import TAKEN_BACK, AnnotationIndex, read_record
 from jobs.annotation_invitations import Invitations
 from jobs.annotation_log import AnnotationLog, Change, What
@@ -20,6 +20,10 @@ from jobs.annotation_validation import read_rows
 from jobs.errors import Conflict, Invalid, NotFound
 from jobs.ledger import Ledger
 from jobs.store import Store
+from models.bank_votes import Row
+
+BANK = "bank"
+"""Among the imports of an annotation: the answers kept with the bank whose rows are labelled again."""
 
 KEPT = 64
 """Annotations that one process has in memory."""
@@ -50,6 +54,8 @@ class Annotations:
         threshold: int = 3,
         classes: list[str] | None = None,
         bank: str | None = None,
+        rows: Collection[Row] | None = None,
+        carried: Import | None = None,
         identifier: str | None = None,
     ) -> AnnotationRecord:
         """Start a session on a draft.
@@ -60,7 +66,9 @@ class Annotations:
             answers_per_panel: people asked about each panel.
             threshold: of so many answers, those against the main object that make a feature spurious.
             classes: names of the draft's classes to label; all where left out.
-            bank: digest of the bank that the draft was made of, where it was.
+            bank: digest of the bank whose rows are labelled again, where they are.
+            rows: class and feature index of those to label; all where left out.
+            carried: answers that it begins with.
             identifier: its id, 12 hexadecimal digits: one that is there already is returned as it is.
 
         Raises:
@@ -70,7 +78,7 @@ class Annotations:
         if self.store.exists(f"{folder(identifier)}/annotation.json"):
             return read_record(self.store, identifier)
         found = read_draft(self.store, draft)
-        panels = make_panels(self.store, found, classes)
+        panels = make_panels(self.store, found, classes, rows)
         record = checked(
             AnnotationRecord,
             id=identifier,
@@ -82,6 +90,8 @@ class Annotations:
             created=datetime.now(UTC),
         )
         self.store.write_bytes(f"{folder(identifier)}/panels.json", panels.model_dump_json().encode())
+        if carried is not None:
+            self.store.write_bytes(f"{folder(identifier)}/imports/{BANK}.json", carried.model_dump_json().encode())
         self._write(record)
         return record
 

@@ -225,6 +225,8 @@ def test_an_answer_that_comes_late(session: Session) -> None:
     [
         ({"draft": "0" * 32}, 404, "job"),
         ({"draft": "../../keys"}, 404, "job"),
+        ({"bank": "nobody"}, 404, "bank"),
+        ({"bank": "planted"}, 422, "draft"),
         ({"threshold": 6}, 422, "threshold"),
         ({"threshold": 0}, 422, "threshold"),
         ({"answers_per_panel": 0}, 422, "answers_per_panel"),
