@@ -98,13 +98,18 @@ class Invitations:
             self._remembered.pop((annotation, identifier), None)
         return invitation
 
+    def must_read(self, token: str) -> bool:
+        """Whether `verify` has to ask the store about this token, which takes its time, or remembers what it said."""
+        match = _parts(token)
+        return match is not None and not self._is_remembered((match[1], match[2]))
+
     def verify(self, token: str) -> tuple[Invitation | None, Refusal | None]:
         """What a token opens.
 
         Returns:
             The invitation, and why it opens nothing, if so; no invitation where the token is not one of ours.
         """
-        match = TOKEN.fullmatch(token) if len(token) < 100 else None
+        match = _parts(token)
         invitation = self._recall(match[1], match[2]) if match else None
         if invitation is None or not hmac.compare_digest(invitation.sha256, _sha256(token)):
             return None, "unknown"
@@ -116,9 +121,8 @@ class Invitations:
         """`_read`, remembered for a moment: also a miss, or a flood of invented links would be a flood on the store."""
         key, now = (annotation, identifier), time.monotonic()
         with self._lock:
-            read_at, invitation = self._remembered.get(key, (now - 2 * REMEMBER_SECONDS, None))
-        if now - read_at < REMEMBER_SECONDS:
-            return invitation
+            if self._is_remembered(key):
+                return self._remembered[key][1]
         invitation = self._read(annotation, identifier)
         with self._lock:
             self._remembered[key] = (now, invitation)
@@ -126,6 +130,10 @@ class Invitations:
             while len(self._remembered) > REMEMBERED:
                 self._remembered.popitem(last=False)
         return invitation
+
+    def _is_remembered(self, key: tuple[str, str]) -> bool:
+        found = self._remembered.get(key)
+        return found is not None and time.monotonic() - found[0] < REMEMBER_SECONDS
 
     def _read(self, annotation: str, identifier: str) -> Invitation | None:
         if ID.fullmatch(annotation) is None or ID.fullmatch(identifier) is None:
@@ -139,6 +147,11 @@ class Invitations:
         self._store.write_bytes(
             _path(invitation.annotation, invitation.id), invitation.model_dump_json(indent=1).encode()
         )
+
+
+def _parts(token: str) -> re.Match[str] | None:
+    """The ids within what looks like a token."""
+    return TOKEN.fullmatch(token) if len(token) < 100 else None
 
 
 def _path(annotation: str, identifier: str) -> str:
