@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import hmac
 import re
@@ -42,13 +43,17 @@ class Invitations:
         self._remembered: OrderedDict[tuple[str, str], tuple[float, Invitation | None]] = OrderedDict()
         self._lock = Lock()
 
-    def create(self, annotation: str, annotator: str, hours: float) -> tuple[Invitation, str]:
+    def create(
+        self, annotation: str, annotator: str, hours: float, seed: bytes | None = None
+    ) -> tuple[Invitation, str]:
         """Invite somebody to an annotation that is there.
 
         Args:
             annotation: its id.
             annotator: who; a further link for the same name goes on where the former left off.
             hours: for which the link works.
+            seed: 32 random bytes that nobody else knows, of which id and secret are made: the same ones again make
+                the same invitation, which is left as it is. Fresh ones where left out.
 
         Returns:
             The record and the token, which is not kept and cannot be shown again.
@@ -58,8 +63,11 @@ class Invitations:
         """
         if not 0 < hours <= MOST_HOURS:
             raise Invalid(f"{hours} hours are not between 0 and {MOST_HOURS}.", field="hours")
-        identifier = secrets.token_hex(6)
-        token = f"{TOKEN_PREFIX}{annotation}_{identifier}_{secrets.token_urlsafe(32)}"
+        seed = seed or secrets.token_bytes(32)
+        token = token_of(annotation, seed)
+        identifier = token.split("_")[2]
+        if (known := self._read(annotation, identifier)) is not None:
+            return known, token
         now = datetime.now(UTC)
         try:
             invitation = Invitation(
@@ -156,6 +164,12 @@ def _parts(token: str) -> re.Match[str] | None:
 
 def _path(annotation: str, identifier: str) -> str:
     return f"{folder(annotation)}/invitations/{identifier}.json"
+
+
+def token_of(annotation: str, seed: bytes) -> str:
+    """The token to an annotation that is made of a seed, as `Invitations.create` takes it."""
+    identifier, secret = (hmac.digest(seed, part, "sha256") for part in (b"id", b"secret"))
+    return f"{TOKEN_PREFIX}{annotation}_{identifier.hex()[:12]}_{base64.urlsafe_b64encode(secret).decode().rstrip('=')}"
 
 
 def _sha256(token: str) -> str:

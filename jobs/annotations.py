@@ -161,10 +161,12 @@ class Annotations:
 
     # --- Invitations
 
-    def invite(self, annotation: str, annotator: str, hours: float) -> tuple[Invitation, str]:
-        """Invite somebody; the record and the token, as `Invitations.create`."""
+    def invite(
+        self, annotation: str, annotator: str, hours: float, seed: bytes | None = None
+    ) -> tuple[Invitation, str]:
+        """Invite somebody; arguments, record and token as of `Invitations.create`."""
         require_unpublished(read_record(self.store, self._named(annotation)))
-        invitation, token = self.invitations.create(annotation, annotator, hours)
+        invitation, token = self.invitations.create(annotation, annotator, hours, seed)
         self._tell(annotation, [Change("invitation", invitation.id, invitation.model_dump(mode="json"))])
         return invitation, token
 
