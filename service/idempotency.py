@@ -109,8 +109,9 @@ class Idempotency:
     @answering
     def _half(self, name: str) -> str:
         made = secrets.token_hex(32)
-        kept = self._redis.set(name, made, nx=True, get=True, ex=REMEMBER_SECONDS + SPARE_SECONDS)
-        return str(kept or made)
+        if self._redis.set(name, made, nx=True, ex=REMEMBER_SECONDS + SPARE_SECONDS):
+            return made
+        return str(self._redis.get(name))
 
     @answering
     def _claim(self, name: str, fingerprint: str) -> _Held:

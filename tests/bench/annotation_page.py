@@ -1,6 +1,4 @@
-"""How long an annotator waits for the next panel, and their owner for the results, in a real browser, with 10,000 panels
-in the session.
-"""
+"""How long an annotator waits for the next panel, and an owner for the results, in a real browser with 10,000 panels."""
 
 from __future__ import annotations
 

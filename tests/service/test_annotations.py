@@ -61,7 +61,8 @@ def test_an_annotator_sees_a_panel_and_answers_it(session: Session) -> None:
     assert following["previous"] == panel["panel"]
     again = ada.next(panel=panel["panel"])
     assert again is not None
-    assert again["mine"] == {"kind": "background", "confidence": 4, "reason": "It lies on the grass.", "seconds": 5.5}
+    said = {"kind": "background", "confidence": 4, "reason": "It lies on the grass.", "seconds": 5.5}
+    assert again["mine"] == said
 
 
 def test_a_second_link_for_the_same_name_goes_on_where_the_first_left_off(session: Session) -> None:
