@@ -1,4 +1,4 @@
-"""How long an annotator waits for the next panel, and an owner for the results, in a real browser with 10,000 panels."""
+"""How long an annotator waits for the next panel, and an owner for the results, in a browser with 10,000 panels."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ TURNS = 60
 PICTURES, TILE = 5, 160
 OPENINGS, LOOKS = 5, 10
 DRAFT = "be" * 16
-MOST_SECONDS = 0.1
+MOST_SECONDS, OWNERS_SECONDS = 0.1, 1.0
 
 WATCH = """() => {
     window.turns = [];
@@ -88,7 +88,8 @@ def measure(folder: Path) -> list[Ratio]:
         Ratio(f"seconds until the next panel is shown, {shown}", *_median(turns)),
         *(Ratio(f"seconds of a request for the {what}, {shown}", *_median(taken)) for what, taken in requests.items()),
         Ratio(
-            f"seconds until the owner's page is there, all of {CLASSES * FEATURES:,} panels answered", *_median(opened)
+            f"seconds until the owner's page is there, all of {CLASSES * FEATURES:,} panels answered",
+            *_median(opened, OWNERS_SECONDS),
         ),
         *(
             Ratio(f"seconds of a request for the {what} while answers come in", *_median(taken))
@@ -204,7 +205,7 @@ def _class(index: int, name: str) -> DraftClass:
     )
 
 
-def _median(milliseconds: list[float]) -> tuple[float, str, dict[str, Any]]:
+def _median(milliseconds: list[float], most: float = MOST_SECONDS) -> tuple[float, str, dict[str, Any]]:
     """Value, aim and detail of a ratio."""
     ordered = sorted(milliseconds)
     detail = {
@@ -215,4 +216,4 @@ def _median(milliseconds: list[float]) -> tuple[float, str, dict[str, Any]]:
             "of": len(ordered),
         }
     }
-    return statistics.median(ordered) / 1000, f"<= {MOST_SECONDS}", detail
+    return statistics.median(ordered) / 1000, f"<= {most}", detail
