@@ -7,6 +7,7 @@ from typing import Annotated
 from fastapi import APIRouter, Body, Depends, Path, Query, Request, Response
 
 from jobs.annotation import AnnotationRecord
+from jobs.annotation_invitations import token_of
 from jobs.annotation_redraft import ANSWERS, THRESHOLD, draft_again
 from jobs.annotations import Annotations, require_unpublished
 from jobs.errors import Invalid
@@ -119,26 +120,40 @@ def change(
     "/{annotation}/invitations",
     operation_id="create_invitation",
     status_code=201,
-    responses=problem_responses(*REFUSED, "malformed", "not-found", "conflict", "invalid"),
+    response_model=NewInvitation,
+    responses={
+        201: {"headers": {"Location": {"description": "The invitation.", "schema": {"type": "string"}}}},
+        **problem_responses(*REFUSED, "malformed", "not-found", "conflict", "invalid", "key-reused"),
+    },
 )
 def invite(
     request: Request,
     principal: Owner,
     annotation: AnnotationId,
     wanted: Annotated[InvitationRequest, Body(examples=[{"annotator": "Ada", "hours": 168}])],
-    response: Response,
-) -> NewInvitation:
-    """Invite somebody. The answer holds the link's token, which is shown this once and kept nowhere.
-
-    There is no `Idempotency-Key` here: remembering the answer would mean keeping the token.
-    """
+    key: IdempotencyKey = None,
+) -> Response:
+    """Invite somebody. The answer holds the link's token, which is shown this once and kept nowhere."""
     annotations: Annotations = request.app.state.annotations
-    invitation, token = annotations.invite(annotation, wanted.annotator, wanted.hours)
-    response.headers["Cache-Control"] = "no-store"
-    response.headers["Location"] = f"/v1/annotations/{annotation}/invitations/{invitation.id}"
-    with annotations.reading(annotation) as index:
-        shown = invitation_answer(invitation, index)
-    return NewInvitation(**shown.model_dump(), token=token, href=f"/label#{token}")
+    idempotency: Idempotency = request.app.state.idempotency
+    action = f"POST {request.url.path}"
+    seed = idempotency.seed(key, principal.id, action)
+
+    def act() -> Response:
+        invitation, _ = annotations.invite(annotation, wanted.annotator, wanted.hours, seed)
+        with annotations.reading(annotation, fresh=False) as index:
+            answer = invitation_answer(invitation, index).model_dump_json()
+        headers = {"Location": f"/v1/annotations/{annotation}/invitations/{invitation.id}"}
+        return Response(answer, 201, headers, media_type="application/json")
+
+    # What is remembered has no token: it is made of the seed again.
+    remembered = idempotency.once(key, principal.id, action, fingerprint_of(wanted.model_dump_json()), act)
+    shown = InvitationAnswer.model_validate_json(bytes(remembered.body))
+    token = token_of(annotation, seed)
+    answer = NewInvitation(**shown.model_dump(), token=token, href=f"/label#{token}")
+    headers = {**remembered.headers, "cache-control": "no-store"}
+    del headers["content-length"]
+    return Response(answer.model_dump_json(), 201, headers)
 
 
 @router.get(
