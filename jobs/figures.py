@@ -140,6 +140,13 @@ def evidence(mean: float, mean_square: float, n: int, generator: np.random.Gener
     return Estimate(mean, Interval(mean - NORMAL_95 * error, mean + NORMAL_95 * error), n, draws, lowest=-np.inf)
 
 
+def average(total: float, squares: float, n: int, lowest: float, generator: np.random.Generator) -> Estimate:
+    """A mean of values in [lowest, 1] from their sum and the sum of their squares, with a normal interval."""
+    plain = evidence(total / max(n, 1), squares / max(n, 1), n, generator)
+    low, high = max(lowest, plain.interval.low), min(1.0, plain.interval.high)
+    return Estimate(plain.value, Interval(low, high), n, plain.draws, lowest)
+
+
 def less(first: Estimate, second: Estimate) -> Estimate:
     """The difference of two estimates, taken as independent."""
     value, draws = first.value - second.value, first.draws - second.draws

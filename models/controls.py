@@ -33,6 +33,8 @@ def control_offsets(masks: Tensor, avoid: Tensor) -> Tensor:
         int64 [N, 2], rows and columns to roll by, each in [0, H) and [0, W); the first of equals in reading order.
     """
     height, width = masks.shape[-2:]
+    if not len(masks):  # MKL's transforms refuse empty batches (torch 2.13)
+        return torch.zeros(0, 2, dtype=torch.int64, device=masks.device)
     coarse = functional.adaptive_avg_pool2d(masks, CELLS)
     region = functional.adaptive_avg_pool2d(avoid, CELLS)
     spectrum = torch.fft.rfft2(coarse).conj() * torch.fft.rfft2(region)
@@ -48,8 +50,8 @@ def roll(masks: Tensor, offsets: Tensor) -> Tensor:
     count, height, width = masks.shape
     rows = (torch.arange(height, device=masks.device) - offsets[:, :1]) % height
     columns = (torch.arange(width, device=masks.device) - offsets[:, 1:]) % width
-    flat = (rows[:, :, None] * width + columns[:, None, :]).view(count, -1)
-    return masks.reshape(count, -1).gather(1, flat).view(count, height, width)
+    flat = (rows[:, :, None] * width + columns[:, None, :]).flatten(1)
+    return masks.flatten(1).gather(1, flat).view(count, height, width)
 
 
 def shared_fraction(masks: Tensor, controls: Tensor) -> Tensor:
