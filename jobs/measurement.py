@@ -152,6 +152,11 @@ class Measurement(ABC):
     default: ClassVar[bool] = False
     columns: ClassVar[tuple[pa.Field, ...]] = ()
 
+    @property
+    def complete(self) -> bool:
+        """Whether all of its parameters may be left out."""
+        return not any(field.is_required() for field in self.parameters.model_fields.values())
+
     def changed(self, batch: Batch, parameters: Any) -> Iterable[Changed]:
         """What the classifier is to be shown beyond the pictures as they are."""
         return ()

@@ -196,6 +196,29 @@ def more_often_right(table: ArrayLike) -> float:
     return float(min(1.0, np.exp(log_terms).sum()))
 
 
+def more_common(first: tuple[int, int], second: tuple[int, int]) -> float:
+    """One-sided p-value of Fisher's exact test (1935) that successes are more common in the first of two samples.
+
+    Args:
+        first, second: successes and size of each, of different pictures.
+
+    Returns:
+        In (0, 1]; 1 where a sample is empty.
+    """
+    (hits, size), (others, size_of_others) = first, second
+    total = size + size_of_others
+    log_factorial = np.concatenate([[0.0], np.cumsum(np.log(np.arange(1, total + 1)))])
+
+    def log_choose(n: int, k: NDArray[np.int64]) -> Floats:
+        chosen: Floats = log_factorial[n] - log_factorial[k] - log_factorial[n - k]
+        return chosen
+
+    drawn = hits + others
+    k = np.arange(hits, min(size, drawn) + 1)
+    log_terms = log_choose(size, k) + log_choose(size_of_others, drawn - k) - log_choose(total, np.array(drawn))
+    return float(min(1.0, np.exp(log_terms).sum()))
+
+
 def benjamini_hochberg(p_values: Sequence[float]) -> list[float]:
     """p-values adjusted for testing them all, controlling the false discovery rate (Benjamini & Hochberg, 1995)."""
     p = np.asarray(p_values, dtype=np.float64)

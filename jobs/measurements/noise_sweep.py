@@ -68,8 +68,9 @@ METHOD = (
     "x' = clip(x + m·σ·z, 0, 1) with z standard normal per pixel and channel, in the classifier's input pixels before "
     "mean and standard deviation, for several σ and several draws z; the same z for tested mask and controls.",
     "Controls matched in area are the same mask moved to where it overlaps least with the tested and the core "
-    "features. Controls matched in energy are these with their noise scaled until ‖x' − x‖₂ is that of the tested picture within "
-    f"{100 * TOLERANCE:g} %; pictures on which clipping keeps it from that are left out of the figures against it.",
+    "features. Controls matched in energy are these with their noise scaled until ‖x' − x‖₂ is that of the tested "
+    f"picture within {100 * TOLERANCE:g} %; pictures on which clipping keeps it from that are left out of the figures "
+    "against it.",
     "A picture's outcome at one σ is how many of its draws were right, so n is a number of pictures. Differences are "
     "tested by the sign of their pictures' outcomes (exact), with Benjamini and Hochberg's correction.",
     "RCS (CoRM, arXiv 2203.15566) is the RFS of RIVAL10 and Hard ImageNet with the core mask as the object's.",
@@ -238,8 +239,7 @@ class _Tally(Tally):
 
 def _alike(control: Rows, tested: Rows) -> NDArray[np.bool_]:
     """bool [M]: whether all draws of a picture realise the same energy in both."""
-    found: NDArray[np.bool_] = (np.abs(control.energy - tested.energy) <= TOLERANCE * tested.energy).all(axis=1)
-    return found
+    return np.all(np.abs(control.energy - tested.energy) <= TOLERANCE * tested.energy, axis=1)
 
 
 class _Areas:

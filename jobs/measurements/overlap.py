@@ -32,8 +32,8 @@ SHARES = {
             worse="neither",
             about=f"Mean share of the picture covered by {what} (masks of 1/2 and more).",
         ),
-        "",
-        f"of the pictures' area {{subject}} is covered by {what}; neither direction is worse",
+        f"The part covered by {what} is",
+        "of the pictures {subject}; neither direction is worse",
         percent,
     )
     for part, what in zip(
@@ -105,12 +105,14 @@ class _Tally(Tally):
         self._scope = scope
         classes = len(scope.bank.classes)
         self._alone, self._whole = Pairs(classes), Pairs(classes)
+        self._compared = False
         self._sums = np.zeros((3, len(PARTS), classes))
 
     def add(self, table: pa.Table) -> None:
         tested = Rows(table, TESTED)
         self._alone.add(Rows(table, CONTROL), tested)
         whole = Rows(table, rows.SPURIOUS)
+        self._compared |= whole.row.size > 0
         kept = np.isin(whole.row, tested.row)
         self._whole.add(Rows(table, rows.SPURIOUS_CONTROL), whole, kept)
         clean = table.filter(pc.and_(pc.equal(table["variant"], rows.CLEAN), pc.is_valid(table[PARTS[0]])))
@@ -138,7 +140,8 @@ class _Tally(Tally):
             found = estimates(NAME, SHARES[part], self._share(i), self._scope, of, "")
             yield from SHARES[part].entries(self._scope.bank, found)
         yield from ALONE.entries(NAME, self._alone, self._scope, tested=True)
-        yield from WHOLE.entries(NAME, self._whole, self._scope, tested=False)
+        if self._compared:
+            yield from WHOLE.entries(NAME, self._whole, self._scope, tested=False)
 
     def _share(self, place: int) -> Any:
         def mean(class_index: int, part: str, generator: np.random.Generator) -> Estimate:
