@@ -185,8 +185,9 @@ class _Tally(Tally):
         rates = {c: self._rate(FALSE_TRIGGER, c, self._false_triggers(c)) for c in of}
         others = {c: self._rate(EXCESS, c, self._others_taken(c)) for c in of}
         p_values = {c: more_common(self._false_triggers(c), self._others_taken(c)) for c in of}
-        for reading, figure in ((AVERAGE_PRECISION, average_precision_of_counts), (AUROC, auroc)):
-            yield from reading.entries(bank, {c: self._ranked(reading, figure, c) for c in of})
+        ranked = {c: self._ranked(c) for c in of}
+        yield from AVERAGE_PRECISION.entries(bank, {c: own[0] for c, own in ranked.items()})
+        yield from AUROC.entries(bank, {c: own[1] for c, own in ranked.items()})
         yield from FALSE_TRIGGER.entries(bank, rates)
         yield from EXCESS.entries(bank, {c: less(rates[c], others[c]) for c in of}, None, p_values)
         yield from PROBABILITY.entries(bank, {c: self._mean_probability(c) for c in of})
@@ -208,14 +209,18 @@ class _Tally(Tally):
         total, squares = self._probability[:, c]
         return average(total, squares, int(self._pictures[1, c]), 0.0, self._generator(PROBABILITY, c))
 
-    def _ranked(self, reading: Reading, figure: Callable[..., NDArray[np.float64]], c: int) -> Estimate:
-        """A figure of the ranking of a class's pictures above its spurious-only ones."""
+    def _ranked(self, c: int) -> tuple[Estimate, Estimate]:
+        """Average precision and AUROC of a class's pictures above its spurious-only ones, from the same draws."""
         counts = self._scores[c]
         positives, negatives = counts[:, counts.any(axis=0)]
-        n = int(min(positives.sum(), negatives.sum()))
-        draws = figure(*ranking_draws(positives, negatives, self._generator(reading, c)))
-        value = float(figure(positives, negatives)) if n else 0.0
-        return Estimate(value, spanned(value, draws), n, draws, lowest=0)
+        drawn = ranking_draws(positives, negatives, self._generator(AUROC, c))
+
+        def estimate(figure: Callable[..., NDArray[np.float64]]) -> Estimate:
+            n = int(min(positives.sum(), negatives.sum()))
+            value, draws = float(figure(positives, negatives)) if n else 0.0, figure(*drawn)
+            return Estimate(value, spanned(value, draws), n, draws, lowest=0)
+
+        return estimate(average_precision_of_counts), estimate(auroc)
 
     def _generator(self, reading: Reading, c: int) -> np.random.Generator:
         return generator_of(self._scope.seed, NAME, reading.metric.name, c)

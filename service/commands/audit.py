@@ -41,9 +41,7 @@ def audit(
     seed: Annotated[int | None, typer.Option(help="Of the noise.")] = None,
     measure: Annotated[
         list[str] | None,
-        typer.Option(
-            help="Measure this, NAME or NAME={JSON of its parameters}; repeatable. `all` is everything that needs no more to be said."
-        ),
+        typer.Option(help="Measure this, NAME or NAME={JSON}; repeatable. `all`: whatever needs no parameters."),
     ] = None,
     max_pictures: Annotated[int | None, typer.Option(help="At most this many, spread over the data set.")] = None,
     folder: Annotated[Path, typer.Option("--out", "-o", help="Folder for report.html and report.json.")] = Path(),
