@@ -45,11 +45,14 @@ def test_the_score_is_of_pictures_that_are_not_taken_for_the_class_and_the_own_o
 
 
 def test_the_table_of_a_class_is_what_counting_one_by_one_gives() -> None:
-    def colourful(batch: np.ndarray) -> np.ndarray:
-        """Answers that depend on the picture in no sensible way."""
-        return np.stack([np.sin(97 * batch.mean(axis=(1, 2, 3))), np.zeros(len(batch))], axis=1).astype(np.float32)
+    weights = np.random.default_rng(0).normal(size=(3, 64, 64))
 
-    found = measure("artefacts", colourful, world.samples(25, 25), {"artefacts": ["stripe"]})
+    def haphazard(batch: np.ndarray) -> np.ndarray:
+        """Answers that depend on the whole picture in no sensible way."""
+        score = np.tensordot(batch - 0.5, weights, axes=3)
+        return np.stack([np.sin(score), np.zeros_like(score)], axis=1).astype(np.float32)
+
+    found = measure("artefacts", haphazard, world.samples(45, 45), {"artefacts": ["stripe"]})
     clean = {row["row"]: row["predicted"] for row in found.rows("clean")}
     tested = {row["row"]: row["predicted"] for row in found.rows("artefacts/tested")}
     control = {row["row"]: row["predicted"] for row in found.rows("artefacts/control")}

@@ -136,13 +136,13 @@ def uploaded(installation: Installation, folder: Path, content: Mapping[str, int
 def test_an_audit_reads_a_second_data_set_and_reports_it(in_process: Installation, tmp_path: Path) -> None:
     second = uploaded(in_process, tmp_path, {FOLDERS[0]: 25, FOLDERS[1]: 7, "emu": 1})
     asked = in_process.request.model_copy(
-        update={"measurements": {NAME: {"dataset": second}}, "max_pictures": 140, "batch_size": 32}
+        update={"measurements": {NAME: {"dataset": second}}, "max_pictures": 70, "batch_size": 32}
     )
     job = in_process.queue.submit(asked).id
     work(in_process.queue)
     record = in_process.queue.get(job)
     assert record.state is JobState.SUCCEEDED, record
-    assert (record.done, record.total) == (140 + 33, 140 + 33)
+    assert (record.done, record.total) == (70 + 33, 70 + 33)
     report = json.loads(in_process.files(job)["report.json"])
     (section,) = report["sections"]
     numbers = {e["of"]: e["figure"]["n"] for e in section["entries"] if e["metric"] == "false_trigger_rate"}
