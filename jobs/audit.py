@@ -24,7 +24,7 @@ from jobs.class_map import REASONS, ClassMap
 from jobs.classification import Predict, classify, judge
 from jobs.datasets import Pictures, Sample, Skipped
 from jobs.donors import Donor, Donors
-from jobs.measurement import Batch, Changed, Scope
+from jobs.measurement import Batch, Changed, OwnFeatures, Scope
 from jobs.measurements import cue_swaps, region_noise
 from jobs.pictures import PictureError, decode
 from jobs.swaps import lenders, regions, swap
@@ -32,6 +32,7 @@ from jobs.variants import Seen, Variants, variants_of
 from jobs.views import View, view_of
 from models.backbone import Backbone, Features
 from models.bank import Bank
+from models.classifiers.linear_head import LinearHead
 from models.corruptions import CORRUPTIONS, draws_of_sample
 from models.geometry import Preprocessing
 from models.masks import Selection
@@ -51,6 +52,18 @@ class RanOn(BaseModel):
     classifier: str = Field(description="Provider that ran the classifier.")
 
 
+class Own(NamedTuple):
+    """A classifier with its features.
+
+    Attributes:
+        look: as `Subjects.predict`, and the features, float32 [N, D].
+        head: the last linear layer, which they go into.
+    """
+
+    look: Callable[[NDArray[np.float32]], tuple[NDArray[np.float32], NDArray[np.float32]]]
+    head: LinearHead
+
+
 @dataclass(frozen=True)
 class Subjects:
     """What an audit brings together.
@@ -63,6 +76,7 @@ class Subjects:
         classes: the three vocabularies.
         pictures: the whole data set.
         provider: what really runs the classifier.
+        own: the classifier with its features, where these are asked for; or why they are not to be had.
     """
 
     bank: Bank
@@ -72,6 +86,7 @@ class Subjects:
     classes: ClassMap
     pictures: Pictures
     provider: str
+    own: Own | str | None = None
 
     def ran_on(self) -> RanOn:
         """Where these figures were computed."""
@@ -202,10 +217,10 @@ def _audit(batch: list[View], subjects: Subjects, request: AuditRequest, donors:
         variants = variants_of(seen, [i for i, _ in lent[: len(lent) // 2]], request.measures(region_noise.MEASUREMENT))
         pixels = torch.stack([picture.classifier_pixels for picture in batch]).to(features.phi.device).float() / 255
         draws = _draws(batch, pixels, request.seed)
-        clean = subjects.predict(pixels.cpu().numpy())
+        clean, own_features = _clean(pixels.cpu().numpy(), subjects)
         classes = np.array([picture.class_index for picture in batch], dtype=np.int32)
         correct = subjects.classes.of_output[clean.argmax(axis=1)] == classes
-        together = Batch(subjects.bank, batch, pixels, draws, features, seen, correct, request.seed)
+        together = Batch(subjects.bank, batch, pixels, draws, features, seen, correct, request.seed, own_features)
         shared = [_corrupted(together, variants, request), _swapped(together, lent)]
         own = [changed for measurement, asked in request.chosen() for changed in measurement.changed(together, asked)]
         most = _pictures_per_batch(request, subjects.preprocessing)
@@ -220,6 +235,16 @@ def _audit(batch: list[View], subjects: Subjects, request: AuditRequest, donors:
         answers = _answers(batch, changed.picture, logits[part], energy[part], subjects)
         tables.append(rows.rows({**answers, "variant": [changed.variant] * len(changed.picture), **changed.columns}))
     return pa.concat_tables(tables, promote_options="default")
+
+
+def _clean(
+    pixels: NDArray[np.float32], subjects: Subjects
+) -> tuple[NDArray[np.float32], OwnFeatures | str | None]:
+    """What the classifier says to pictures as they are, and the features behind it where they are asked for."""
+    if not isinstance(subjects.own, Own):
+        return subjects.predict(pixels), subjects.own
+    scores, found = subjects.own.look(pixels)
+    return scores, OwnFeatures(found, subjects.own.head, subjects.classes.of_output)
 
 
 def _lent(batch: Sequence[View], seen: Seen, donors: Donors) -> list[tuple[int, Donor]]:

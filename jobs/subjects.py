@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from jobs.audit import Subjects
+from jobs.audit import Own, Subjects
 from jobs.audit_request import AuditRequest
 from jobs.class_map import map_classes
 from jobs.classifiers import get_classifier
@@ -75,9 +75,10 @@ def open_subjects(store: Store, settings: Settings, request: AuditRequest) -> It
         bank, dataset.class_names(bank.classes), classifier.spec.classes, request.class_map, request.classes
     )
     backbone = load_backbone(bank, settings)
+    own = any(measurement.own_features for measurement, _ in request.chosen())
     with (
         store.local_copy(f"blobs/{classifier.blob}") as path,
-        IsolatedClassifier(path, classifier.spec, settings, batch_size=request.batch_size) as isolated,
+        IsolatedClassifier(path, classifier.spec, settings, batch_size=request.batch_size, features=own) as isolated,
     ):
         yield Subjects(
             bank=bank,
@@ -87,4 +88,12 @@ def open_subjects(store: Store, settings: Settings, request: AuditRequest) -> It
             classes=classes,
             pictures=get_pictures(store, dataset.id),
             provider=isolated.provider,
+            own=own_of(isolated),
         )
+
+
+def own_of(isolated: IsolatedClassifier) -> Own | str | None:
+    """A classifier with its features, or why it has none, where they were asked for."""
+    if isolated.head is not None:
+        return Own(isolated.look, isolated.head)
+    return None if isolated.headless is None else str(isolated.headless)
