@@ -237,9 +237,7 @@ def _audit(batch: list[View], subjects: Subjects, request: AuditRequest, donors:
     return pa.concat_tables(tables, promote_options="default")
 
 
-def _clean(
-    pixels: NDArray[np.float32], subjects: Subjects
-) -> tuple[NDArray[np.float32], OwnFeatures | str | None]:
+def _clean(pixels: NDArray[np.float32], subjects: Subjects) -> tuple[NDArray[np.float32], OwnFeatures | str | None]:
     """What the classifier says to pictures as they are, and the features behind it where they are asked for."""
     if not isinstance(subjects.own, Own):
         return subjects.predict(pixels), subjects.own

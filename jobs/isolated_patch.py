@@ -11,6 +11,7 @@ import json
 import mmap
 import sys
 from dataclasses import asdict, dataclass
+from io import FileIO
 from pathlib import Path
 from typing import Literal
 
@@ -71,7 +72,7 @@ def _patch(order: Order) -> int:
     formats[spec.format].load()
     limit_memory(order.memory_bytes)
     limit_seconds(order.seconds)
-    with open(order.arrays, "rb") as file:
+    with FileIO(order.arrays) as file:
         arrays = dict(np.load(file, allow_pickle=False))
     if order.method == "spufix":
         evidence = Evidence(arrays["weight"], arrays["offset"], tuple(range(len(arrays["offset"]))), 0.0)

@@ -272,9 +272,7 @@ def _shared_features(launch: Launch, classifier: Classifier) -> SharedFeatures |
     return shared
 
 
-def _serve(
-    channel: socket.socket, classifier: Classifier, launch: Launch, shown: SharedFeatures | None
-) -> None:
+def _serve(channel: socket.socket, classifier: Classifier, launch: Launch, shown: SharedFeatures | None) -> None:
     from jobs.shared_batch import SharedBatch
 
     spec = json.loads(launch.spec)

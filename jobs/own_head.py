@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from jobs import rows
 from jobs.figures import Estimate, Figure, evidence, index, mean, nats
+from jobs.list_columns import by_class, matrix
 from jobs.measurement import Scope, Tally
 from jobs.sections import Entry, Metric, Section
 from models.bank import Feature
@@ -103,8 +104,8 @@ class OwnHeadTally(Tally):
         if len(reasons):
             self._without = reasons[0].as_py()
         known = clean.filter(pc.is_valid(clean[EVIDENCE]))
-        for class_index, part in _by_class(known):
-            psi, alpha = _matrix(part[EVIDENCE]), _matrix(part[ACTIVATION])
+        for class_index, part in by_class(known):
+            psi, alpha = matrix(part[EVIDENCE]), matrix(part[ACTIVATION])
             half = part["row"].to_numpy() % HALVES
             own = self._classes[class_index]
             if self._second:
@@ -239,9 +240,7 @@ def _showing(alpha: NDArray[np.float64], features: Sequence[Feature]) -> NDArray
     return shows
 
 
-def _share(
-    score: NDArray[np.float64], along: NDArray[np.float64], n: int, generator: np.random.Generator
-) -> Estimate:
+def _share(score: NDArray[np.float64], along: NDArray[np.float64], n: int, generator: np.random.Generator) -> Estimate:
     """cov(u, v) / var(v) with the normal interval of its linearisation (delta method)."""
     v, vv, vvvv = score / max(n, 1)
     u, uv, uuvv, uvvv = along / max(n, 1)
@@ -260,14 +259,3 @@ def _share_figure(estimate: Estimate, tail: str) -> Figure:
 
 def _evidence_figure(estimate: Estimate, tail: str) -> Figure:
     return estimate.figure("Higher is worse: own features that go with spurious ones add", tail, nats)
-
-
-def _by_class(table: pa.Table) -> Iterator[tuple[int, pa.Table]]:
-    for class_index in table["class"].unique().to_pylist():
-        yield class_index, table.filter(pc.equal(table["class"], class_index))
-
-
-def _matrix(column: pa.ChunkedArray) -> NDArray[np.float64]:
-    """float64 [N, D] of a column of equally long lists."""
-    flat = column.combine_chunks().flatten().to_numpy(zero_copy_only=False)
-    return flat.reshape(len(column), -1).astype(np.float64)

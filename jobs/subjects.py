@@ -66,8 +66,13 @@ def load_backbone(bank: Bank, settings: Settings, *, components: bool = True) ->
 
 
 @contextmanager
-def open_subjects(store: Store, settings: Settings, request: AuditRequest) -> Iterator[Subjects]:
-    """Load everything; the classifier runs in a process of its own, which ends with the block."""
+def open_subjects(
+    store: Store, settings: Settings, request: AuditRequest, *, features: bool = False
+) -> Iterator[Subjects]:
+    """Load everything; the classifier runs in a process of its own, which ends with the block.
+
+    features: whether the classifier's own are wanted though no measurement of the request needs them.
+    """
     bank = find_bank(settings, request.bank)
     dataset = get_dataset(store, request.dataset)
     classifier = get_classifier(store, request.classifier)
@@ -75,10 +80,12 @@ def open_subjects(store: Store, settings: Settings, request: AuditRequest) -> It
         bank, dataset.class_names(bank.classes), classifier.spec.classes, request.class_map, request.classes
     )
     backbone = load_backbone(bank, settings)
-    own = any(measurement.own_features for measurement, _ in request.chosen())
+    features = features or any(measurement.own_features for measurement, _ in request.chosen())
     with (
         store.local_copy(f"blobs/{classifier.blob}") as path,
-        IsolatedClassifier(path, classifier.spec, settings, batch_size=request.batch_size, features=own) as isolated,
+        IsolatedClassifier(
+            path, classifier.spec, settings, batch_size=request.batch_size, features=features
+        ) as isolated,
     ):
         yield Subjects(
             bank=bank,

@@ -120,7 +120,9 @@ def _refusal(node: NodeProto, why: str = "not in a linear layer") -> HeadError:
     named = f"{node.domain}::{node.op_type}" if node.domain else node.op_type
     remedy = {"remedy": "export the scores as they are before Softmax or Sigmoid: logits"}
     extra = remedy if node.op_type in PROBABILITIES else {}
-    return HeadError(f"the classifier has no linear head: its graph ends in {named} ({node.name[:100]!r}), {why}", **extra)
+    return HeadError(
+        f"the classifier has no linear head: its graph ends in {named} ({node.name[:100]!r}), {why}", **extra
+    )
 
 
 def _layer(node: NodeProto, constants: Constants) -> tuple[np.ndarray, np.ndarray, int]:
@@ -142,7 +144,11 @@ def _layer(node: NodeProto, constants: Constants) -> tuple[np.ndarray, np.ndarra
         if offset is None:
             raise _refusal(node, "whose bias is computed")
         bias = _one_each(offset, len(weight), node) * float(str(found.get("beta", 1.0)))
-    return weight, bias, helper.np_dtype_to_tensor_dtype(stored.dtype) if stored.dtype.kind == "f" else TensorProto.FLOAT
+    return (
+        weight,
+        bias,
+        helper.np_dtype_to_tensor_dtype(stored.dtype) if stored.dtype.kind == "f" else TensorProto.FLOAT,
+    )
 
 
 def as_used(node: NodeProto, stored: np.ndarray) -> np.ndarray:
