@@ -134,7 +134,7 @@ class IsolatedClassifier:
                 parent=os.getpid(),
                 channel=theirs.fileno(),
                 memory=memory.fileno(),
-                features=room and room.fileno(),
+                features=None if room is None else room.fileno(),
             )
             self._process = _start(launch, self._errors)
             theirs.close()

@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-
-import pyarrow as pa
-
 from jobs.audit import scope_of
 from jobs.classifiers import ClassifierRecord, get_classifier
 from jobs.counts import Counts
@@ -13,7 +9,7 @@ from jobs.datasets import get_dataset, get_pictures
 from jobs.errors import NotFound
 from jobs.figures import Estimate, Figure, mean, points
 from jobs.findings import Findings, Means
-from jobs.mitigation_files import Changed, MitigationFiles
+from jobs.mitigation_files import Changed, MitigationFiles, Part
 from jobs.mitigation_page import render_html, render_markdown
 from jobs.mitigation_pairs import CLEAN, GAP, OTHER, Pairs
 from jobs.mitigation_report import JUDGED, METHODS, Change, ClassChange, MitigationReport, answer_of, outcome_of
@@ -38,9 +34,10 @@ def publish(files: MitigationFiles, found: MitigationSubjects, request: Mitigati
     if changed is None:
         raise NotFound("The changed classifier is not there.", field="classifier")
     after = get_classifier(store, changed.classifier)
-    reports = {}
-    for part, record in (("before", found.classifier), ("after", after)):
-        reports[part] = _audited(files, found, request, record, lambda part=part: files.read(part), code_version)
+    reports: dict[str, Report] = {}
+    audited: list[tuple[Part, ClassifierRecord]] = [("before", found.classifier), ("after", after)]
+    for part, record in audited:
+        reports[part] = _audited(files, found, request, record, part, code_version)
         store.write_bytes(files.name(f"audit-{part}.html"), render_audit(reports[part], [], []).encode())
         store.write_bytes(files.name(f"audit-{part}.json"), reports[part].to_json())
     pairs = Pairs(len(found.bank.classes))
@@ -57,7 +54,7 @@ def _audited(
     found: MitigationSubjects,
     request: MitigationRequest,
     record: ClassifierRecord,
-    tables: Callable[[], Iterator[pa.Table]],
+    part: Part,
     code_version: str,
 ) -> Report:
     """The report of one of the two audits, as of any audit of these pictures alone."""
@@ -65,12 +62,12 @@ def _audited(
     scope = scope_of(bank, found.judged, get_pictures(files.store, asked.dataset), asked.seed)
     tallies = [tally for own, chosen in asked.chosen() if (tally := own.tally(scope, chosen)) is not None]
     counts, waiting = Counts(bank), tallies
-    for table in tables():
+    for table in files.read(part):
         counts.add(table)
         for tally in waiting:
             tally.add(table)
     while waiting := [tally for tally in tallies if tally.again()]:
-        for table in tables():
+        for table in files.read(part):
             for tally in waiting:
                 tally.add(table)
     sections = [tally.section() for tally in tallies]

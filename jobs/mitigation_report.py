@@ -22,9 +22,9 @@ METHODS: dict[str, tuple[str, ...]] = {
     ),
     "head-refit": (
         "Head refit (Spuriosity Rankings, NeurIPS 2023): the last linear layer is fitted anew on the pictures of each "
-        "class that show its spurious features least, the features staying as they are: multinomial logistic regression "
-        "on what has to be added to the present scores, with a penalty on that, to convergence (L-BFGS, at most 200 "
-        "rounds).",
+        "class that show its spurious features least, the features staying as they are: multinomial logistic "
+        "regression on what has to be added to the present scores, with a penalty on that, to convergence (L-BFGS, at "
+        "most 200 rounds).",
     ),
 }
 JUDGED = (
@@ -112,6 +112,5 @@ def _from_to(change: Change) -> str:
         return change.difference.withheld or "withheld"
     low, high = change.difference.low or 0.0, change.difference.high or 0.0
     points = f"{100 * change.difference.value:+.1f} points ({100 * low:+.1f} to {100 * high:+.1f})"
-    return f"{100 * values[0]:.1f} % before, {100 * values[1]:.1f} % after; before less after {points}".replace(
-        "-", "−"
-    )
+    shown = f"{100 * values[0]:.1f} % before, {100 * values[1]:.1f} % after; before less after {points}"
+    return shown.replace("-", "−")

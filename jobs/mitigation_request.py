@@ -35,7 +35,7 @@ class MitigationRequest(BaseModel):
         0.5, gt=0, lt=1, description="Share of each class's pictures that is fitted on, without `held_out`."
     )
     classes: list[str] | None = Field(
-        None, min_length=1, description="Bank classes to audit and change; all if left out."
+        None, min_length=1, description="Bank classes to audit and change; all by default."
     )
     class_map: dict[str, str] | None = Field(
         None, description="Class name in a data set or the classifier -> class of the bank, where names differ."

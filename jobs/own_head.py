@@ -1,9 +1,9 @@
-"""What a classifier's own features say of the bank's spurious features: sums of two passes, and the figures from them.
+"""What a classifier's own features say of the bank's spurious features: sums of two passes, and figures from them.
 
-For class k, psi_k = W_k * f are the pieces of its logit, one per own feature. A spurious feature's transfer direction d is
-the unit vector along which psi_k goes with the feature's activation over the class's pictures (`models.spufix`); beta is
-what a picture's psi_k has along it, in logit units and beyond the class's average. Directions are found on one half of a
-class's pictures and looked at on the other, both ways: on its own half even noise finds itself a direction.
+For class k, psi_k = W_k * f are the pieces of its logit, one per own feature. A spurious feature's transfer direction d
+is the unit vector along which psi_k goes with the feature's activation over the class's pictures (`models.spufix`);
+beta is what a picture's psi_k has along it, in logit units and beyond the class's average. Directions are found on one
+half of a class's pictures and looked at on the other, both ways: on its own half even noise finds itself a direction.
 """
 
 from __future__ import annotations
@@ -63,8 +63,8 @@ METHOD = (
     "feature's activation in the bank's backbone, over the pictures of the class (SpuFix, ICCV 2023, transferred).",
     "Directions come from one half of a class's pictures and the figures on them from the other, both ways. Entries of "
     "the directions come from all.",
-    "Own features that go with a spurious feature need not stem from it: what shows it may show more of the object too. "
-    "So nothing is flagged here; the section says where in the classifier to look.",
+    "Own features that go with a spurious feature need not stem from it: what shows it may show more of the object "
+    "too. So nothing is flagged here; the section says where in the classifier to look.",
 )
 
 
@@ -105,7 +105,7 @@ class OwnHeadTally(Tally):
             self._without = reasons[0].as_py()
         known = clean.filter(pc.is_valid(clean[EVIDENCE]))
         for class_index, part in by_class(known):
-            psi, alpha = matrix(part[EVIDENCE]), matrix(part[ACTIVATION])
+            psi, alpha = (matrix(part[name]).astype(np.float64) for name in (EVIDENCE, ACTIVATION))
             half = part["row"].to_numpy() % HALVES
             own = self._classes[class_index]
             if self._second:

@@ -1,4 +1,4 @@
-"""Which of a classifier's own features carry the evidence of somebody else's spurious features, and what SpuFix takes off.
+"""Which of a classifier's own features carry the evidence of spurious features, and what SpuFix takes off.
 
 Source: Neuhaus, Augustin, Boreiko & Hein, Spurious Features Everywhere (ICCV 2023), section on SpuFix, and its released
 code. For class k with own features f, psi_k = W_k * f (elementwise, so that their sum and the bias are the logit):
@@ -7,9 +7,10 @@ code. For class k with own features f, psi_k = W_k * f (elementwise, so that the
     lambda = (D D^T)^-1 D (psi_k(x) - mean psi_k),   beta_l = lambda_l <1, d_l>
     f'_k = f_k - sum over l of max(beta_l, 0)
 
-alpha_l is how strongly picture x shows the spurious feature l: of the same network with the class's own neural principal
-components d_l = +-v_l and beta_l = alpha_l. The released code needs pictures in a fixed order and squeezes a batch of one
-away; here sums over pictures are enough, and batches of any size do. Near-collinear directions are kept apart by a ridge.
+alpha_l is how strongly picture x shows the spurious feature l. Of the same network with the class's own neural
+principal components, d_l = +-v_l and beta_l = alpha_l. The released code needs pictures in a fixed order and squeezes a
+batch of one away; here sums over pictures are enough, and batches of any size do. A ridge keeps near-collinear
+directions apart.
 """
 
 from __future__ import annotations

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from onnx import GraphProto, NodeProto, helper, numpy_helper
 
@@ -34,7 +36,7 @@ class Constants:
         return _MADE[node.op_type](node, [value for value in inputs if value is not None])
 
 
-def attributes(node: NodeProto) -> dict[str, object]:
+def attributes(node: NodeProto) -> dict[str, Any]:
     """The attributes of a node as Python values."""
     return {attribute.name: helper.get_attribute_value(attribute) for attribute in node.attribute}
 
@@ -53,12 +55,12 @@ def _constant(node: NodeProto) -> np.ndarray | None:
 
 
 def _cast(node: NodeProto, inputs: list[np.ndarray]) -> np.ndarray | None:
-    return inputs[0].astype(helper.tensor_dtype_to_np_dtype(int(str(attributes(node)["to"]))))
+    return inputs[0].astype(helper.tensor_dtype_to_np_dtype(attributes(node)["to"]))
 
 
 def _transpose(node: NodeProto, inputs: list[np.ndarray]) -> np.ndarray | None:
     order = attributes(node).get("perm")
-    return np.transpose(inputs[0], order)  # type: ignore[arg-type]  # the attribute is a list of integers
+    return np.transpose(inputs[0], order)
 
 
 def _reshape(node: NodeProto, inputs: list[np.ndarray]) -> np.ndarray | None:
@@ -73,7 +75,7 @@ def _dequantised(node: NodeProto, inputs: list[np.ndarray]) -> np.ndarray | None
         return None
     shape = [1] * value.ndim
     if scale.size > 1:
-        shape[int(str(found.get("axis", 1)))] = scale.size
+        shape[found.get("axis", 1)] = scale.size
     centred = value.astype(np.float32) - (zero[0].astype(np.float32).reshape(shape) if zero else 0)
     return centred * scale.astype(np.float32).reshape(shape)
 

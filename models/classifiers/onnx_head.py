@@ -134,7 +134,7 @@ def _layer(node: NodeProto, constants: Constants) -> tuple[np.ndarray, np.ndarra
     if stored.ndim != (4 if node.op_type == "Conv" else 2):
         raise _refusal(node, f"whose weight has {stored.ndim} dimensions")
     weight = as_used(node, stored.astype(np.float32))
-    bias = np.zeros(len(weight), np.float32)
+    bias: np.ndarray = np.zeros(len(weight), np.float32)
     if node.op_type == "Gemm" and found.get("transA"):
         raise _refusal(node, "whose features are transposed")
     if node.op_type == "Conv" and not _is_linear(stored, found):
@@ -143,7 +143,7 @@ def _layer(node: NodeProto, constants: Constants) -> tuple[np.ndarray, np.ndarra
         offset = constants.get(node.input[2])
         if offset is None:
             raise _refusal(node, "whose bias is computed")
-        bias = _one_each(offset, len(weight), node) * float(str(found.get("beta", 1.0)))
+        bias = _one_each(offset, len(weight), node) * found.get("beta", 1.0)
     return (
         weight,
         bias,
@@ -159,7 +159,7 @@ def as_used(node: NodeProto, stored: np.ndarray) -> np.ndarray:
         return stored.T
     found = attributes(node)
     turned = stored if found.get("transB") else stored.T
-    return turned * float(str(found.get("alpha", 1.0)))
+    return turned * found.get("alpha", 1.0)
 
 
 def as_kept(node: NodeProto, weight: np.ndarray) -> np.ndarray:
@@ -169,7 +169,7 @@ def as_kept(node: NodeProto, weight: np.ndarray) -> np.ndarray:
     if node.op_type == "MatMul":
         return weight.T
     found = attributes(node)
-    scaled = weight / float(str(found.get("alpha", 1.0)))
+    scaled = weight / found.get("alpha", 1.0)
     return scaled if found.get("transB") else scaled.T
 
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 import numpy as np
 import onnx
 from onnx import GraphProto, ModelProto, NodeProto, TensorProto, helper, numpy_helper
@@ -55,7 +58,7 @@ def subtract_evidence(model: ModelProto, head: OnnxHead, evidence: Evidence, out
     takes[np.arange(len(outputs)), outputs] = 1
     nodes: list[NodeProto] = []
 
-    def then(operator: str, *inputs: str, **options: object) -> str:
+    def then(operator: str, *inputs: str, **options: Any) -> str:
         result = f"{PREFIX}spufix_{len(nodes)}"
         nodes.append(helper.make_node(operator, inputs, [result], name=result, **options))
         return result
@@ -79,7 +82,7 @@ def subtract_evidence(model: ModelProto, head: OnnxHead, evidence: Evidence, out
     _check(model)
 
 
-def annotate(model: ModelProto, notes: dict[str, str]) -> None:
+def annotate(model: ModelProto, notes: Mapping[str, str]) -> None:
     """Say in the file itself what was done to it."""
     for key, value in notes.items():
         model.metadata_props.add(key=f"cuecheck.{key}", value=value)

@@ -53,8 +53,8 @@ def fit_head(
 
     features: float32 [N, D], may be mapped from a file, of which ``CHUNK`` rows at a time are read; labels: int64 [N];
     weight_decay: factor of half the squared weights of standardised features; still_wanted: called for every chunk,
-    what it raises ends the fit; given: float32 [N, classes], logits that the head's own are added to, so that it is what
-    has to change about another head. Features that never vary get no weight.
+    what it raises ends the fit; given: float32 [N, classes], logits that the head's own are added to, so that it is
+    what has to change about another head. Features that never vary get no weight.
     """
     mean, std = _moments(features, still_wanted)
     weight = torch.zeros(classes, features.shape[1], requires_grad=True)
