@@ -27,6 +27,7 @@ from service.commands import (
     jobs,
     keys,
     masks,
+    mitigate,
     planted,
     server,
 )
@@ -41,7 +42,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for module in (server, masks, audit, demo):
+for module in (server, masks, audit, mitigate, demo):
     module.register(app)
 for name, group in {
     "jobs": jobs.app,
