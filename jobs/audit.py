@@ -111,7 +111,8 @@ class _SkippedRow(NamedTuple):
 def scope_of(bank: Bank, classes: ClassMap, pictures: Pictures, seed: int) -> Scope:
     """What the measurements of an audit sum up, over all its shards."""
     audited = {index for label, index in enumerate(classes.of_label.tolist()) if label not in classes.skipped}
-    return Scope(bank, sorted(audited), seed, Counter(classes.of_label[pictures.labels].tolist()))
+    sizes = Counter(classes.of_label[pictures.labels].tolist())
+    return Scope(bank, sorted(audited), seed, sizes, classes.of_output)
 
 
 def audit_shard(

@@ -89,6 +89,11 @@ class Estimate:
         )
 
 
+def generator_of(seed: int, name: str, *keys: int) -> np.random.Generator:
+    """Each figure has draws of its own, whatever else is reported beside it."""
+    return np.random.default_rng([seed, int.from_bytes(name.encode(), "little"), *keys])
+
+
 def percent(value: float) -> str:
     """A share as people read it."""
     return f"{100 * value:.1f} %"

@@ -124,12 +124,14 @@ class Scope:
         classes: class indices with labelled features that data set, classifier and request have.
         seed: of the intervals' bootstrap and of any further draw.
         sizes: pictures of the data set by class index.
+        of_output: int32 [C], class index that each output of the classifier stands for, or -1.
     """
 
     bank: Bank
     classes: Sequence[int]
     seed: int
     sizes: Mapping[int, int]
+    of_output: NDArray[np.int32]
 
 
 class Measurement(ABC):

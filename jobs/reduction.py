@@ -6,10 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from math import erfc, isnan, sqrt
 
-import numpy as np
-
 from jobs.counts import Counts
-from jobs.figures import MINIMUM_PICTURES, Estimate, less, mean, percent, points
+from jobs.figures import MINIMUM_PICTURES, Estimate, generator_of, less, mean, percent, points
 from jobs.findings import ClassFindings, FeatureFindings, Findings, Means, Overall, Verdict
 from jobs.measures import (
     CLASS_MEASURES,
@@ -113,9 +111,7 @@ def _estimates(counts: Counts, class_index: int, seed: int) -> dict[str, Estimat
 
 
 def _estimate(counts: Counts, measure: Measure, keys: Sequence[int], seed: int) -> Estimate:
-    """Each figure has draws of its own, whatever else is reported beside it."""
-    name = int.from_bytes(measure.name.encode(), "little")
-    return measure.estimate(counts, keys, np.random.default_rng([seed, name, len(keys), *keys[:1]]))
+    return measure.estimate(counts, keys, generator_of(seed, measure.name, len(keys), *keys[:1]))
 
 
 def _overall(counts: Counts, estimates: dict[int, dict[str, Estimate]], seed: int) -> Overall:

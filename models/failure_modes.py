@@ -8,6 +8,7 @@ failures, leaves have a smallest size, and features have their own index everywh
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -50,6 +51,7 @@ class FailureModes:
         nodes: from the root down.
         aler: ALER = sum over leaves of EC * ER, on the pictures of the tree; BER <= ALER <= 1.
         cross_fitted_aler: the same of pictures that trees were not fitted to; about BER where nothing tells failure.
+        held_out: (pictures, failures) of the leaves that `cross_fitted_aler` comes from, each of held-out pictures.
         precision: pooled error rate of the failing leaves.
         recall: pooled error coverage of the failing leaves.
         gain: bits that the best threshold of the best of all features tells of failure.
@@ -64,6 +66,7 @@ class FailureModes:
     nodes: tuple[Node, ...] = ()
     aler: float | None = None
     cross_fitted_aler: float | None = None
+    held_out: tuple[tuple[int, int], ...] = ()
     precision: float | None = None
     recall: float | None = None
     gain: float | None = None
@@ -121,6 +124,7 @@ def failure_modes(
         return FailureModes(count, wrong, rate, "no feature tells failures from successes")
     generator = np.random.default_rng(seed)
     by_chance = largest_gains_by_chance(values, failures, smallest_leaf, permutations, generator)
+    held_out = _held_out(values, failures, selected, depth, smallest_leaf, folds, generator)
     gain = float(told.max())
     failing = [leaf for leaf in tree.leaves if leaf.failing]
     return FailureModes(
@@ -130,7 +134,8 @@ def failure_modes(
         leaves=tree.leaves,
         nodes=tree.nodes,
         aler=tree.aler,
-        cross_fitted_aler=_cross_fitted(values, failures, selected, depth, smallest_leaf, folds, generator),
+        cross_fitted_aler=_left_out_aler(held_out, wrong / count) if min(wrong, count - wrong) > 1 else None,
+        held_out=held_out,
         precision=sum(leaf.failures for leaf in failing) / sum(leaf.pictures for leaf in failing),
         recall=sum(leaf.error_coverage for leaf in failing),
         gain=gain,
@@ -155,7 +160,7 @@ def _fit(phi: Floats, failed: Bools, told: Floats, selected: int, depth: int, sm
     return grow(phi, failed, best, depth, smallest_leaf)
 
 
-def _cross_fitted(
+def _held_out(
     phi: Floats,
     failed: Bools,
     selected: int,
@@ -163,19 +168,14 @@ def _cross_fitted(
     smallest_leaf: int,
     folds: int,
     generator: np.random.Generator,
-) -> float | None:
-    """For every failure, the error rate among the *other* held-out pictures of the leaf it falls into, averaged.
+) -> tuple[tuple[int, int], ...]:
+    """(pictures, failures) of every leaf, of the pictures that its tree was not fitted to.
 
-    Features are selected and trees fitted on the other folds. As the failure itself does not count, the average is
-    about BER where leaves tell nothing: (F - 1) / (N - 1). Folds are drawn from all pictures alike for the same reason:
-    with a set number of failures in each, the others of a failure's fold would fail less often. A failure that is
-    alone in its leaf counts as BER. None for a single failure or success.
+    Features are selected and trees fitted on the other folds. Folds are drawn from all pictures alike: with a set
+    number of failures in each, the others of a failure's fold would fail less often.
     """
-    wrong = int(failed.sum())
-    if min(wrong, len(failed) - wrong) < 2:
-        return None
     fold = generator.permutation(len(failed)) % folds
-    total = 0.0
+    found = []
     for number in range(folds):
         held, others = fold == number, fold != number
         paths: list[tuple[Condition, ...]] = [()]
@@ -185,7 +185,15 @@ def _cross_fitted(
             paths = [leaf.path for leaf in tree.leaves]
         for path in paths:
             inside = failed[np.all([held, *(condition.holds(phi) for condition in path)], axis=0)]
-            pictures, failures = len(inside), int(inside.sum())
-            if failures:
-                total += failures * ((failures - 1) / (pictures - 1) if pictures > 1 else wrong / len(failed))
-    return total / wrong
+            found.append((len(inside), int(inside.sum())))
+    return tuple(found)
+
+
+def _left_out_aler(leaves: Sequence[tuple[int, int]], rate: float) -> float:
+    """For every failure, the error rate among the *other* held-out pictures of the leaf it falls into, averaged.
+
+    As the failure itself does not count, the average is about BER where leaves tell nothing: (F - 1) / (N - 1). A
+    failure that is alone in its leaf counts as BER.
+    """
+    total = sum(f * ((f - 1) / (n - 1) if n > 1 else rate) for n, f in leaves)
+    return total / sum(failures for _, failures in leaves)

@@ -164,6 +164,27 @@ def more_often_right(table: ArrayLike) -> float:
     return float(min(1.0, np.exp(log_terms).sum()))
 
 
+def more_often_right_apart(first: ArrayLike, second: ArrayLike) -> float:
+    """One-sided p-value of Fisher's exact test (1935) that the first pictures are right more often than the second.
+
+    Args:
+        first, second: integer counts [2] of different pictures: wrong, right.
+
+    Returns:
+        In (0, 1]; 1 where one of the two has no picture.
+    """
+    (wrong, right), (other_wrong, other_right) = (np.asarray(own).tolist() for own in (first, second))
+    n, other, hits = wrong + right, other_wrong + other_right, right + other_right
+    log_factorial = np.concatenate([[0.0], np.cumsum(np.log(np.arange(1, n + other + 1)))])
+
+    def log_choose(total: int, taken: NDArray[np.int64]) -> Floats:
+        return log_factorial[total] - log_factorial[taken] - log_factorial[total - taken]
+
+    k = np.arange(right, min(n, hits) + 1)
+    log_terms = log_choose(n, k) + log_choose(other, hits - k) - log_choose(n + other, np.array(hits))
+    return float(min(1.0, np.exp(log_terms).sum()))
+
+
 def benjamini_hochberg(p_values: Sequence[float]) -> list[float]:
     """p-values adjusted for testing them all, controlling the false discovery rate (Benjamini & Hochberg, 1995)."""
     p = np.asarray(p_values, dtype=np.float64)

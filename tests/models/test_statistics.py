@@ -10,6 +10,7 @@ from models.statistics import (
     benjamini_hochberg,
     mean_of_classes,
     more_often_right,
+    more_often_right_apart,
     paired_difference,
     paired_rcs,
     rcs,
@@ -123,3 +124,11 @@ def test_benjamini_hochberg_of_a_worked_example() -> None:
     adjusted = benjamini_hochberg([0.01, 0.04, 0.03, 0.5])
     assert adjusted == pytest.approx([0.04, 0.16 / 3, 0.16 / 3, 0.5])
     assert benjamini_hochberg([]) == []
+
+
+def test_fishers_test_equals_the_enumeration_of_all_tables() -> None:
+    """The lady tasting tea (Fisher, 1935): 3 of 4 right has p = 17/70."""
+    assert more_often_right_apart([1, 3], [3, 1]) == pytest.approx(17 / 70)
+    assert more_often_right_apart([0, 4], [4, 0]) == pytest.approx(1 / 70)
+    assert more_often_right_apart([4, 0], [0, 4]) == pytest.approx(1)
+    assert more_often_right_apart([0, 0], [5, 5]) == pytest.approx(1)

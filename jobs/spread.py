@@ -1,0 +1,58 @@
+"""Right and wrong answers over a standardised quantity, counted finely: memory does not grow with the pictures."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+REACH, CELL = 6.0, 0.01
+"""Values beyond +-REACH standard deviations count as there; values within one CELL of each other count as equal."""
+
+CELLS = int(2 * REACH / CELL) + 1
+
+
+class Spread:
+    """How many pictures are right and wrong at each value.
+
+    Attributes:
+        outcomes: int64 [CELLS, 2], pictures by rising value: wrong, right.
+    """
+
+    def __init__(self) -> None:
+        self.outcomes: NDArray[np.int64] = np.zeros((CELLS, 2), dtype=np.int64)
+
+    def add(self, values: ArrayLike, right: ArrayLike) -> None:
+        """Count N pictures: float [N] in standard deviations, bool [N]."""
+        place = np.rint((np.clip(values, -REACH, REACH) + REACH) / CELL).astype(np.int64)
+        codes = 2 * place + np.asarray(right, dtype=np.int64)
+        self.outcomes += np.bincount(codes, minlength=2 * CELLS).reshape(CELLS, 2)
+
+    def ends(self, share: float) -> tuple[NDArray[np.int64], NDArray[np.int64]] | None:
+        """Outcomes of the pictures of the lowest and of the highest values, int64 [2] each.
+
+        Each end holds at least `share` of all pictures, in (0, 0.5], and all those whose value equals that of its last
+        one; so neither order nor chance decides. None where the two ends would have pictures in common.
+        """
+        pictures = self.outcomes.sum(axis=1)
+        wanted = share * pictures.sum()
+        if not wanted:
+            return None
+        last_low = int(np.searchsorted(pictures.cumsum(), wanted))
+        first_high = CELLS - 1 - int(np.searchsorted(pictures[::-1].cumsum(), wanted))
+        if last_low >= first_high:
+            return None
+        low, high = self.outcomes[: last_low + 1].sum(axis=0), self.outcomes[first_high:].sum(axis=0)
+        return low, high
+
+    def bins(self, count: int) -> NDArray[np.int64]:
+        """Outcomes in `count` bins of about as many pictures each, by rising value; equal values share a bin.
+
+        Returns:
+            int64 [count, 2]; bins may be empty where many values are equal.
+        """
+        pictures = self.outcomes.sum(axis=1)
+        middle = pictures.cumsum() - pictures / 2
+        place = np.minimum(count - 1, (count * middle / max(1, pictures.sum())).astype(np.int64))
+        found = np.zeros((count, 2), dtype=np.int64)
+        np.add.at(found, place, self.outcomes)
+        return found
