@@ -8,8 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, fields
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
@@ -17,16 +16,11 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from jobs import rows
+from jobs.outcomes import CONDITIONS, Columns, Ints, Keys, Outcomes
 from models.bank import Bank
-
-Ints = NDArray[np.int64]
-Floats = NDArray[np.float64]
 
 WORST = 3
 """Pictures remembered per spurious feature: those where noise on it costs the class most probability."""
-
-CONDITIONS = ("clean", "outside_core", "control", "tested")
-"""The axes of a pattern, each 0 (wrong) or 1 (right); a condition that a key does not have counts as wrong."""
 
 QUANTITIES = (
     "energy",
@@ -93,7 +87,7 @@ class WorstSwap:
         return self.worst.row, self.same, self.other
 
 
-class Counts:
+class Counts(Keys):
     """Sums over the tables added so far; their size depends on the bank alone.
 
     Attributes:
@@ -105,17 +99,11 @@ class Counts:
     """
 
     def __init__(self, bank: Bank) -> None:
-        features = bank.manifest.features
-        self._classes = len(bank.classes)
-        self._channels = bank.features_per_picture
-        self._codes = np.array(sorted(self._code(f.class_index, f.feature_index) for f in features))
-        self._spurious = np.array(
-            [self._code(f.class_index, f.feature_index) for f in features if f.label == "spurious"], dtype=np.int64
-        )
-        # a key per class for clean pictures, spurious set, core set and swaps each, then one per labelled feature
-        keys = 4 * self._classes + len(features)
-        self._patterns = np.zeros((keys, 16), dtype=np.int64)
-        self._sums = np.zeros((keys, len(QUANTITIES)))
+        super().__init__(bank)
+        spurious = [f for f in bank.manifest.features if f.label == "spurious"]
+        self._spurious = np.array([self._code(f.class_index, f.feature_index) for f in spurious], dtype=np.int64)
+        self._patterns = np.zeros((self.number, 16), dtype=np.int64)
+        self._sums = np.zeros((self.number, len(QUANTITIES)))
         self.skipped: Counter[str] = Counter()
         self.skipped_samples: list[SkippedSample] = []
         self.ran_on: Counter[str] = Counter()
@@ -153,85 +141,36 @@ class Counts:
         """Pictures of some keys together."""
         return int(self._patterns[np.array(keys, dtype=np.int64)].sum())
 
-    def whole(self, class_index: int) -> int:
-        """The key of a class's pictures."""
-        return class_index
-
-    def spurious(self, class_index: int) -> int:
-        """The key of a class's spurious set."""
-        return self._classes + class_index
-
-    def core(self, class_index: int) -> int:
-        """The key of a class's core set."""
-        return 2 * self._classes + class_index
-
-    def swap(self, class_index: int) -> int:
-        """The key of a class's swaps: tested are features of another class, the control are those of its own."""
-        return 3 * self._classes + class_index
-
-    def feature(self, class_index: int, feature_index: int) -> int:
-        """The key of one labelled feature."""
-        return int(self._keys(np.array([self._code(class_index, feature_index)]))[0])
-
     def add(self, table: pa.Table) -> None:
         """Add the rows of one shard; all rows of a sample must be in it."""
         if (ran_on := (table.schema.metadata or {}).get(rows.RAN_ON)) is not None:
             self.ran_on[ran_on.decode()] += 1
-        is_skipped = pc.equal(table["variant"], rows.SKIPPED)
-        skipped = table.filter(is_skipped)
+        skipped = table.filter(pc.equal(table["variant"], rows.SKIPPED))
         for entry in pc.value_counts(skipped["reason"]).to_pylist():
             self.skipped[entry["values"]] += entry["counts"]
         for listed in skipped.slice(0, LISTED - len(self.skipped_samples)).to_pylist():
             self.skipped_samples.append(SkippedSample(listed["sample"], listed["reason"], listed["detail"]))
-        own = pc.is_in(table["variant"], value_set=pa.array(rows.VARIANTS))
-        columns = _Columns.of(table.filter(pc.and_(own, pc.invert(is_skipped))))
-        clean = columns.where(rows.CLEAN)
-        sample, order = np.unique(clean.row, return_index=True)
-        clean = clean.at(order)
-        self._accumulate(clean.class_index, clean.correct * 8, clean, clean)
+        for found in self.outcomes_of(table):
+            self._accumulate(found)
+            if found.variant == rows.SWAP_OTHER:
+                self._remember_swaps(found.clean, found.tested, found.control)
+            elif found.variant == rows.FEATURE:
+                self._remember_worst(found.clean, found.tested, found.control)
 
-        for name, control_name, offset in (
-            (rows.SPURIOUS, rows.SPURIOUS_CONTROL, self._classes),
-            (rows.CORE, rows.CORE_CONTROL, 2 * self._classes),
-            (rows.SWAP_OTHER, rows.SWAP_SAME, 3 * self._classes),
-        ):
-            tested, control = columns.where(name), columns.where(control_name)
-            own = clean.at(np.searchsorted(sample, tested.row))
-            pattern = own.correct * 8 + control.correct * 2 + tested.correct
-            if name == rows.CORE:
-                pattern += columns.where(rows.OUTSIDE_CORE).correct * 4
-            self._accumulate(offset + tested.class_index, pattern, tested, control)
-            if name == rows.SWAP_OTHER:
-                self._remember_swaps(own, tested, control)
-
-        tested, control = columns.where(rows.FEATURE), columns.where(rows.FEATURE_CONTROL)
-        own = clean.at(np.searchsorted(sample, tested.row))
-        keys = self._keys(self._code(tested.class_index, tested.feature))
-        self._accumulate(keys, own.correct * 8 + control.correct * 2 + tested.correct, tested, control)
-        self._remember_worst(own, tested, control)
-
-    def _code(self, class_index: Any, feature_index: Any) -> Any:
-        """One whole number per (class, feature)."""
-        return class_index * self._channels + feature_index
-
-    def _keys(self, codes: Ints) -> Ints:
-        return 4 * self._classes + np.searchsorted(self._codes, codes)
-
-    def _accumulate(self, keys: Ints, patterns: Ints, tested: _Columns, control: _Columns) -> None:
-        total = len(self._patterns)
-        self._patterns += np.bincount(keys * 16 + patterns, minlength=total * 16).reshape(total, 16)
-        evidence = control.log_odds - tested.log_odds
-        quantities = (tested.energy, control.energy, tested.overlap, evidence, evidence**2)
+    def _accumulate(self, found: Outcomes) -> None:
+        keys, tested, control = found.keys, found.tested, found.control
+        self._patterns += np.bincount(keys * 16 + found.patterns, minlength=self.number * 16).reshape(-1, 16)
+        quantities = (tested.energy, control.energy, tested.overlap, found.evidence, found.evidence**2)
         for index, values in enumerate(quantities):
-            self._sums[:, index] += np.bincount(keys, weights=values, minlength=total)
+            self._sums[:, index] += np.bincount(keys, weights=values, minlength=self.number)
 
-    def _remember_worst(self, clean: _Columns, tested: _Columns, control: _Columns) -> None:
+    def _remember_worst(self, clean: Columns, tested: Columns, control: Columns) -> None:
         codes = self._code(tested.class_index, tested.feature)
         for i, found in _worst_of_each(codes, np.isin(codes, self._spurious), clean, tested, control):
             key = int(tested.class_index[i]), int(tested.feature[i])
             self.worst[key] = sorted([*self.worst.get(key, []), found], key=Worst.order)[:WORST]
 
-    def _remember_swaps(self, clean: _Columns, tested: _Columns, control: _Columns) -> None:
+    def _remember_swaps(self, clean: Columns, tested: Columns, control: Columns) -> None:
         every = np.ones(tested.row.size, dtype=bool)
         for i, found in _worst_of_each(tested.class_index, every, clean, tested, control):
             key, swap = int(tested.class_index[i]), WorstSwap(found, int(control.donor[i]), int(tested.donor[i]))
@@ -241,7 +180,7 @@ class Counts:
 
 
 def _worst_of_each(
-    codes: Ints, among: NDArray[np.bool_], clean: _Columns, tested: _Columns, control: _Columns
+    codes: Ints, among: NDArray[np.bool_], clean: Columns, tested: Columns, control: Columns
 ) -> Iterator[tuple[int, Worst]]:
     """Of each code the `WORST` pictures that lose probability, by their index."""
     lost = (control.correct == 1) & (tested.correct == 0)
@@ -261,54 +200,3 @@ def _worst_of_each(
                 lost=bool(lost[i]),
             ),
         )
-
-
-@dataclass(frozen=True)
-class _Columns:
-    """Rows of one variant as arrays, by sample and feature; nulls are 0 or NaN."""
-
-    sample: pa.Array
-    row: Ints
-    variant: NDArray[Any]
-    class_index: Ints
-    feature: Ints
-    correct: Ints
-    probability: Floats
-    log_odds: Floats
-    energy: Floats
-    overlap: Floats
-    donor: Ints
-
-    @classmethod
-    def of(cls, table: pa.Table) -> _Columns:
-        def whole(name: str) -> Ints:
-            return pc.fill_null(table[name].cast(pa.int64()), 0).to_numpy()
-
-        def real(name: str) -> Floats:
-            return pc.fill_null(table[name].cast(pa.float64()), 0.0).to_numpy()
-
-        variant = pc.index_in(table["variant"], value_set=pa.array(rows.VARIANTS)).to_numpy()
-        columns = cls(
-            sample=table["sample"].combine_chunks(),
-            row=whole("row"),
-            variant=variant,
-            class_index=whole("class"),
-            feature=whole("feature"),
-            correct=whole("correct"),
-            probability=real("probability"),
-            log_odds=real("log_odds"),
-            energy=real("energy"),
-            overlap=real("overlap"),
-            donor=whole("donor"),
-        )
-        return columns.at(np.lexsort((columns.feature, columns.row)))
-
-    def where(self, variant: str) -> _Columns:
-        return self.at(np.flatnonzero(self.variant == rows.VARIANTS.index(variant)))
-
-    def at(self, indices: Ints) -> _Columns:
-        taken = {name: getattr(self, name)[indices] for name in _ARRAYS}
-        return _Columns(sample=self.sample.take(pa.array(indices)), **taken)
-
-
-_ARRAYS = tuple(field.name for field in fields(_Columns) if field.name != "sample")

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict
 from torch import Tensor
 
-from jobs.sections import Section
+from jobs.sections import Metric, Section
 from jobs.variants import Seen
 from jobs.views import View
 from models.backbone import Features
@@ -146,6 +146,7 @@ class Measurement(ABC):
         default: whether audits that do not choose have it.
         columns: columns that it adds to the shards' tables, beyond `rows.SCHEMA`.
         own_features: whether it needs what goes into the classifier's last linear layer (`Batch.own`).
+        metrics: of its section, for those who write rules before there is a report.
     """
 
     name: ClassVar[str]
@@ -156,6 +157,7 @@ class Measurement(ABC):
     default: ClassVar[bool] = False
     columns: ClassVar[tuple[pa.Field, ...]] = ()
     own_features: ClassVar[bool] = False
+    metrics: ClassVar[tuple[Metric, ...]] = ()
 
     def changed(self, batch: Batch, parameters: Any) -> Iterable[Changed]:
         """What the classifier is to be shown beyond the pictures as they are."""

@@ -8,22 +8,9 @@ from typing import Literal
 
 import numpy as np
 
-from jobs.counts import Counts
-from jobs.figures import (
-    Estimate,
-    Figure,
-    difference,
-    evidence,
-    index,
-    less,
-    nats,
-    percent,
-    points,
-    relative_core_sensitivity,
-    share,
-)
-
-Estimator = Callable[[Counts, Sequence[int], np.random.Generator], Estimate]
+from jobs.estimators import Accuracy, AccuracyDifference, CoreSensitivity, Estimator, Evidence
+from jobs.figures import Estimate, Figure, index, less, nats, percent, points
+from jobs.sections import Unit, Worse
 
 
 @dataclass(frozen=True)
@@ -33,143 +20,161 @@ class Measure:
     Attributes:
         name: its field in `findings.ClassFindings` and `findings.Overall`, or in `findings.FeatureFindings`.
         of: the kind of `Counts` keys it is made of.
-        estimate: from the counts of some keys together.
+        estimator: how, from the outcomes of some keys together.
         lead, tail: its reading, around the value; {subject} stands for what the pictures are of.
         show: a value as people read it.
+        worse: which direction speaks for reliance on spurious features.
     """
 
     name: str
     of: Literal["whole", "spurious", "core", "swap", "feature"]
-    estimate: Estimator
+    estimator: Estimator
     lead: str
     tail: str
     show: Callable[[float], str]
+    worse: Worse
+
+    @property
+    def unit(self) -> Unit:
+        """Of its values."""
+        return _UNITS[self.show]
+
+    def generator(self, seed: int, keys: Sequence[int]) -> np.random.Generator:
+        """Every figure has draws of its own, whatever else is reported beside it."""
+        name = int.from_bytes(self.name.encode(), "little")
+        return np.random.default_rng([seed, name, len(keys), *keys[:1]])
 
     def figure(self, estimate: Estimate, subject: str) -> Figure:
         """The figure for people."""
         return estimate.figure(self.lead, self.tail.replace("{subject}", subject), self.show)
 
 
-def _accuracy(condition: str) -> Estimator:
-    return lambda counts, keys, generator: share(counts.outcomes(keys, condition), generator)
-
-
-def _difference(first: str, second: str) -> Estimator:
-    return lambda counts, keys, generator: difference(counts.outcomes(keys, first, second), generator)
-
-
-def _evidence(counts: Counts, keys: Sequence[int], generator: np.random.Generator) -> Estimate:
-    mean, square = counts.mean(keys, "evidence"), counts.mean(keys, "squared_evidence")
-    return evidence(mean, square, counts.pictures(keys), generator)
-
-
-def _rcs(counts: Counts, keys: Sequence[int], generator: np.random.Generator) -> Estimate:
-    return relative_core_sensitivity(counts.outcomes(keys, "outside_core", "tested"), generator)
-
-
 SPURIOUS_EVIDENCE, CORE_EVIDENCE = "spurious_evidence", "core_evidence"
 
+_UNITS: dict[Callable[[float], str], Unit] = {percent: "share", points: "points", nats: "nats", index: "index"}
 _RIGHT = "of the pictures {subject} are classified right"
 
 CLASS_MEASURES = (
     Measure(
         "swap_gap",
         "swap",
-        _difference("control", "tested"),
+        AccuracyDifference("control", "tested"),
         "Spurious features of another class in place of their own cost",
         "of accuracy on the pictures {subject}",
         points,
+        "higher",
     ),
     Measure(
         "swap_same_accuracy",
         "swap",
-        _accuracy("control"),
+        Accuracy("control"),
         "With the spurious features of another picture of the class,",
         _RIGHT,
         percent,
+        "neither",
     ),
     Measure(
         "swap_other_accuracy",
         "swap",
-        _accuracy("tested"),
+        Accuracy("tested"),
         "With the spurious features of a picture of another class,",
         _RIGHT,
         percent,
+        "lower",
     ),
     Measure(
         "swap_evidence",
         "swap",
-        _evidence,
+        Evidence(),
         "Spurious features of another class in place of their own take",
         "of evidence on the pictures {subject}",
         nats,
+        "higher",
     ),
-    Measure("clean_accuracy", "whole", _accuracy("clean"), "Without noise,", _RIGHT, percent),
-    Measure("core_accuracy", "spurious", _accuracy("tested"), "With noise on the spurious features,", _RIGHT, percent),
+    Measure("clean_accuracy", "whole", Accuracy("clean"), "Without noise,", _RIGHT, percent, "lower"),
+    Measure(
+        "core_accuracy",
+        "spurious",
+        Accuracy("tested"),
+        "With noise on the spurious features,",
+        _RIGHT,
+        percent,
+        "lower",
+    ),
     Measure(
         "spurious_drop",
         "spurious",
-        _difference("clean", "tested"),
+        AccuracyDifference("clean", "tested"),
         "Noise on the spurious features costs",
         "of accuracy on the pictures {subject}",
         points,
+        "higher",
     ),
     Measure(
         "spurious_control_accuracy",
         "spurious",
-        _accuracy("control"),
+        Accuracy("control"),
         "With the same noise away from the spurious features,",
         _RIGHT,
         percent,
+        "neither",
     ),
     Measure(
         "spurious_control_difference",
         "spurious",
-        _difference("control", "tested"),
+        AccuracyDifference("control", "tested"),
         "Noise on the spurious features costs",
         "more than the same noise elsewhere, on the pictures {subject}",
         points,
+        "higher",
     ),
-    Measure("spurious_accuracy", "core", _accuracy("tested"), "With noise on the core features,", _RIGHT, percent),
+    Measure(
+        "spurious_accuracy", "core", Accuracy("tested"), "With noise on the core features,", _RIGHT, percent, "higher"
+    ),
     Measure(
         "core_control_accuracy",
         "core",
-        _accuracy("control"),
+        Accuracy("control"),
         "With the same noise away from the core features,",
         _RIGHT,
         percent,
+        "neither",
     ),
     Measure(
         "core_control_difference",
         "core",
-        _difference("control", "tested"),
+        AccuracyDifference("control", "tested"),
         "Noise on the core features costs",
         "more than the same noise elsewhere, on the pictures {subject}",
         points,
+        "lower",
     ),
     Measure(
         SPURIOUS_EVIDENCE,
         "spurious",
-        _evidence,
+        Evidence(),
         "Noise on the spurious features takes",
         "of evidence more than the same noise elsewhere, on the pictures {subject}",
         nats,
+        "higher",
     ),
     Measure(
         CORE_EVIDENCE,
         "core",
-        _evidence,
+        Evidence(),
         "Noise on the core features takes",
         "of evidence more than the same noise elsewhere, on the pictures {subject}",
         nats,
+        "lower",
     ),
     Measure(
         "rcs",
         "core",
-        _rcs,
+        CoreSensitivity(),
         "Relative core sensitivity is",
         "on the pictures {subject}, where 1 is reliance on the core alone and −1 on all but the core",
         index,
+        "lower",
     ),
 )
 
@@ -177,26 +182,29 @@ FEATURE_MEASURES = (
     Measure(
         "sensitivity",
         "feature",
-        _difference("clean", "tested"),
+        AccuracyDifference("clean", "tested"),
         "Noise on this feature costs",
         "of accuracy on the pictures {subject}",
         points,
+        "neither",
     ),
     Measure(
         "control_difference",
         "feature",
-        _difference("control", "tested"),
+        AccuracyDifference("control", "tested"),
         "Noise on this feature costs",
         "more than the same noise elsewhere, on the pictures {subject}",
         points,
+        "neither",
     ),
     Measure(
         "evidence",
         "feature",
-        _evidence,
+        Evidence(),
         "Noise on this feature takes",
         "of evidence more than the same noise elsewhere, on the pictures {subject}",
         nats,
+        "neither",
     ),
 )
 

@@ -2,61 +2,95 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from jobs.figures import Figure
-from jobs.mitigation_report import ClassChange, MitigationReport
+from jobs import markdown
+from jobs.comparison import Difference
+from jobs.mitigation_fit import ClassFit
+from jobs.mitigation_report import ACCURACY, GAP, MitigationReport, found_of
+from jobs.units import of_difference, show
 
 MOST_ROWS = 200
 """Classes shown; `mitigation.json` has them all."""
 
+HEAD = ("mean over classes", "before", "after", "change", "95 % interval", "pictures")
+CLASS_HEAD = ("class", "swap gap before", "after", "change", "accuracy before", "after", "change", "done")
+
 
 def render_html(report: MitigationReport) -> str:
     """The page; whatever comes from users is escaped."""
-    return _render(report, "mitigation.html.j2", autoescape=True)
+    environment = Environment(
+        loader=PackageLoader("jobs"), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    environment.filters["commas"] = "{:,}".format
+    context: dict[str, Any] = {
+        "report": report,
+        "head": HEAD,
+        "means": rows_of_means(report),
+        "class_head": CLASS_HEAD,
+        "classes": rows_of_classes(report),
+    }
+    return environment.get_template("mitigation.html.j2").render(context)
 
 
 def render_markdown(report: MitigationReport) -> str:
-    """The same as Markdown, with names from users kept from being markup."""
-    return _render(report, "mitigation.md.j2", autoescape=False)
-
-
-def _render(report: MitigationReport, template: str, *, autoescape: bool) -> str:
-    environment = Environment(
-        loader=PackageLoader("jobs"),
-        autoescape=autoescape,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
+    """The same as Markdown."""
+    name = report.before.name or report.before.id[:12]
+    return "\n".join(
+        [
+            f"## Mitigation of {markdown.escaped(name)}: {report.parameters.method}",
+            "",
+            markdown.escaped(report.answer),
+            "",
+            markdown.table(HEAD, rows_of_means(report)),
+            markdown.table(CLASS_HEAD, rows_of_classes(report)),
+            f"Fitted on {report.fitted:,} pictures, judged by {report.judged:,} others. Changed classifier: "
+            f"`{report.after.id}`, file `{report.patched}`.",
+            "",
+        ]
     )
-    environment.filters |= {"share": _share, "change": _change, "commas": "{:,}".format, "plain": _plain}
-    ordered = sorted(report.classes, key=_most_changed_first)
-    return environment.get_template(template).render(report=report, classes=ordered[:MOST_ROWS])
 
 
-def _share(figure: Figure) -> str:
-    return "withheld" if figure.value is None else _percent(figure.value)
+def rows_of_means(report: MitigationReport) -> list[tuple[str, ...]]:
+    """Rows of a table of the figures' means over classes, as text."""
+    rows = []
+    for found in report.comparison.differences:
+        if found.mean == "class":
+            metric = report.comparison.metrics[found.metric]
+            worse = "" if metric.worse == "neither" else f" ({metric.worse} is worse)"
+            figure, unit = found.figure, of_difference(metric.unit)
+            interval = (
+                "" if figure.low is None else " to ".join(show(end or 0.0, unit) for end in (figure.low, figure.high))
+            )
+            rows.append((f"{metric.title}{worse}", *_cells(report, found), " to ".join(ends), f"{figure.n:,}"))
+    return rows
 
 
-def _change(figure: Figure) -> str:
-    if figure.value is None or figure.low is None or figure.high is None:
-        return "withheld"
-    return f"{_points(figure.value)} ({_points(figure.low)} to {_points(figure.high)})"
+def rows_of_classes(report: MitigationReport) -> list[tuple[str, ...]]:
+    """Rows of a table by class, those whose swap gap changed most first."""
+    done = {own.name: own for own in report.classes}
+    audited = [found.of for found in report.comparison.differences if found.metric == GAP and found.of is not None]
+    rows = []
+    for name in audited:
+        gap, accuracy = found_of(report.comparison, GAP, name), found_of(report.comparison, ACCURACY, name)
+        change = abs((gap and gap.figure.value) or 0.0)
+        cells = [*_cells(report, gap), *_cells(report, accuracy)]
+        rows.append((-change, name, (name, *cells, _done(done.get(name)))))
+    return [row for *_, row in sorted(rows)[:MOST_ROWS]]
 
 
-def _percent(value: float) -> str:
-    return f"{100 * value:.1f} %".replace("-", "−")
+def _cells(report: MitigationReport, found: Difference | None) -> tuple[str, str, str]:
+    """Before, after and the change."""
+    if found is None or found.figure.value is None:
+        return ("withheld",) * 3
+    unit = report.comparison.metrics[found.metric].unit
+    before, after = ("withheld" if value is None else show(value, unit) for value in (found.baseline, found.audit))
+    return before, after, show(found.figure.value, of_difference(unit))
 
 
-def _points(value: float) -> str:
-    return f"{100 * value:+.1f}".replace("-", "−")
-
-
-def _plain(text: str) -> str:
-    """Text that Markdown takes as it is."""
-    return "".join(f"\\{letter}" if letter in "\\`*_{}[]<>()#+!|~" else letter for letter in " ".join(text.split()))
-
-
-def _most_changed_first(own: ClassChange) -> tuple[float, str]:
-    gap = next(change.difference.value for change in own.changes if change.name == "swap_gap")
-    return -abs(gap or 0.0), own.name
+def _done(own: ClassFit | None) -> str:
+    if own is None:
+        return "nothing"
+    return f"nothing: {own.left_out}" if own.left_out else f"fitted on {own.pictures:,} pictures"

@@ -4,28 +4,21 @@ from __future__ import annotations
 
 from jobs.audit import scope_of
 from jobs.classifiers import ClassifierRecord, get_classifier
+from jobs.comparison import compare
 from jobs.counts import Counts
 from jobs.datasets import get_dataset, get_pictures
 from jobs.errors import NotFound
-from jobs.figures import Estimate, Figure, mean, points
-from jobs.findings import Findings, Means
-from jobs.mitigation_files import Changed, MitigationFiles, Part
+from jobs.mitigation_files import MitigationFiles, Part
 from jobs.mitigation_page import render_html, render_markdown
-from jobs.mitigation_pairs import CLEAN, GAP, OTHER, Pairs
-from jobs.mitigation_report import JUDGED, METHODS, Change, ClassChange, MitigationReport, answer_of, outcome_of
+from jobs.mitigation_report import JUDGED, METHODS, MitigationReport, answer_of, outcome_of
 from jobs.mitigation_request import MitigationRequest
 from jobs.mitigation_subjects import MitigationSubjects
+from jobs.pairs import Pairs
 from jobs.reduction import find
 from jobs.report import Report, make_report
 from jobs.report_page import render_html as render_audit
 
 REPORT = "mitigation.json"
-TITLES: dict[str, tuple[str, str]] = {
-    GAP: ("swap gap: accuracy lost to spurious features of other classes", "higher"),
-    OTHER: ("accuracy with spurious features of another class", "lower"),
-    CLEAN: ("accuracy on pictures as they are", "lower"),
-}
-AVERAGE = "on average over classes"
 
 
 def publish(files: MitigationFiles, found: MitigationSubjects, request: MitigationRequest, code_version: str) -> None:
@@ -40,10 +33,27 @@ def publish(files: MitigationFiles, found: MitigationSubjects, request: Mitigati
         reports[part] = _audited(files, found, request, record, part, code_version)
         store.write_bytes(files.name(f"audit-{part}.html"), render_audit(reports[part], [], []).encode())
         store.write_bytes(files.name(f"audit-{part}.json"), reports[part].to_json())
-    pairs = Pairs(len(found.bank.classes))
-    for before_table, after_table in zip(files.read("before"), files.read("after"), strict=True):
-        pairs.add(before_table, after_table)
-    report = _compared(files, found, request, changed, reports, pairs)
+    pairs = Pairs(found.bank)
+    for after_table, before_table in zip(files.read("after"), files.read("before"), strict=True):
+        pairs.add(after_table, before_table)
+    comparison = compare(reports["after"], reports["before"], (pairs, found.bank), code_version)
+    report = MitigationReport(
+        mitigation=files.job,
+        code_version=code_version,
+        answer=answer_of(comparison),
+        outcome=outcome_of(comparison),
+        before=comparison.baseline_classifier,
+        after=comparison.classifier,
+        patched=f"patched.{found.classifier.spec.format}",
+        bank=reports["before"].bank,
+        parameters=request,
+        fitted=sum(files.plan.fitted),
+        judged=comparison.pictures or 0,
+        loss=changed.loss,
+        classes=tuple(changed.classes),
+        comparison=comparison,
+        method=METHODS[request.method] + JUDGED,
+    )
     store.write_bytes(files.name("mitigation.html"), render_html(report).encode())
     store.write_bytes(files.name("mitigation.md"), render_markdown(report).encode())
     store.write_bytes(files.name(REPORT), report.to_json())
@@ -73,71 +83,4 @@ def _audited(
     sections = [tally.section() for tally in tallies]
     dataset = get_dataset(files.store, asked.dataset)
     findings = find(counts, bank, asked.seed)
-    return make_report(files.job, code_version, asked, record, dataset, bank, counts, findings, sections)
-
-
-def _compared(
-    files: MitigationFiles,
-    found: MitigationSubjects,
-    request: MitigationRequest,
-    changed: Changed,
-    reports: dict[str, Report],
-    pairs: Pairs,
-) -> MitigationReport:
-    before, after = reports["before"], reports["after"]
-    estimates = {own.index: pairs.estimates(own.index, request.seed) for own in before.findings.classes}
-    together = {name: mean([own[name] for own in estimates.values()]) for name in TITLES}
-    overall = tuple(
-        _change(name, _mean_of(before.findings, name), _mean_of(after.findings, name), together[name], AVERAGE)
-        for name in TITLES
-    )
-    done = {own.name: own for own in changed.classes}
-    classes = tuple(
-        ClassChange(
-            name=own.name,
-            done=done.get(own.name),
-            changes=tuple(
-                _change(name, getattr(own, name), getattr(later, name), estimates[own.index][name], f"of {own.name}")
-                for name in TITLES
-            ),
-        )
-        for own, later in zip(before.findings.classes, after.findings.classes, strict=True)
-    )
-    return MitigationReport(
-        mitigation=files.job,
-        code_version=before.code_version,
-        answer=answer_of(overall),
-        outcome=outcome_of(overall),
-        before=before.classifier,
-        after=after.classifier,
-        patched=f"patched.{found.classifier.spec.format}",
-        bank=before.bank,
-        parameters=request,
-        fitted=sum(files.plan.fitted),
-        judged=pairs.pictures(estimates),
-        loss=changed.loss,
-        overall=overall,
-        classes=classes,
-        method=METHODS[request.method] + JUDGED,
-    )
-
-
-def _mean_of(findings: Findings, name: str) -> Figure:
-    means: Means = getattr(findings.overall, name)
-    return means.class_mean
-
-
-def _change(name: str, before: Figure, after: Figure, estimate: Estimate, where: str) -> Change:
-    title, worse = TITLES[name]
-    what = {GAP: "the swap gap", OTHER: "accuracy with cues of another class", CLEAN: "accuracy"}[name]
-    lead = f"Before less after ({'above' if worse == 'higher' else 'below'} 0 is an improvement): {what} changes by"
-    return Change.model_validate(
-        {
-            "name": name,
-            "title": title,
-            "worse": worse,
-            "before": before,
-            "after": after,
-            "difference": estimate.figure(lead, where, points),
-        }
-    )
+    return make_report(f"{files.job}-{part}", code_version, asked, record, dataset, bank, counts, findings, sections)

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Literal
 
 from pydantic import Field
 
-from jobs.figures import Figure
+from jobs.comparison import Comparison, Difference
+from jobs.figures import percent, points
 from jobs.findings import Model
 from jobs.mitigation_fit import ClassFit
 from jobs.mitigation_request import MitigationRequest
 from jobs.report import BankSubject, ClassifierSubject
+
+Outcome = Literal["lower", "higher", "not_shown"]
+GAP, ACCURACY = "swap_gap", "clean_accuracy"
 
 METHODS: dict[str, tuple[str, ...]] = {
     "spufix": (
@@ -28,9 +31,8 @@ METHODS: dict[str, tuple[str, ...]] = {
     ),
 }
 JUDGED = (
-    "Both classifiers are audited on the same pictures with the same noise, and nothing was fitted on these pictures. "
-    "Differences are paired by picture: before less after. Those of the swap gap rest on what the swapped pictures "
-    "turn from right to wrong, and their 95 % intervals on the spread of that over pictures.",
+    "Both classifiers are audited on the same pictures with the same noise and the same swaps, and nothing was fitted "
+    "on these pictures. Differences are paired by picture: after less before.",
     "Donors of the swaps come from the whole data set, also from pictures that were fitted on.",
 )
 
@@ -41,25 +43,6 @@ RESERVATIONS = (
 )
 
 
-class Change(Model):
-    """One figure before and after."""
-
-    name: Literal["clean_accuracy", "swap_gap", "swap_other_accuracy"]
-    title: str
-    worse: Literal["higher", "lower"] = Field(description="Which direction of the figure itself is worse.")
-    before: Figure
-    after: Figure
-    difference: Figure = Field(description="Before less after, paired by picture.")
-
-
-class ClassChange(Model):
-    """What was done for a class, and what came of it."""
-
-    name: str
-    done: ClassFit | None = Field(description="Null for classes that are audited only.")
-    changes: tuple[Change, ...]
-
-
 class MitigationReport(Model):
     """`mitigation.json`."""
 
@@ -67,9 +50,7 @@ class MitigationReport(Model):
     mitigation: str = Field(description="Id of the job, the digest of its inputs.")
     code_version: str
     answer: str = Field(description="The outcome in plain words.")
-    outcome: Literal["lower", "higher", "not_shown"] = Field(
-        description="What became of the swap gap, by the interval of its difference."
-    )
+    outcome: Outcome = Field(description="What became of the swap gap, by the interval of its difference.")
     before: ClassifierSubject
     after: ClassifierSubject = Field(description="The changed classifier, which can be audited like any other.")
     patched: str = Field(description="Artefact with its file.")
@@ -78,8 +59,8 @@ class MitigationReport(Model):
     fitted: int = Field(description="Pictures looked at for fitting.")
     judged: int = Field(description="Pictures that both classifiers were audited on.")
     loss: float | None = Field(None, description="head-refit: mean cross-entropy reached on its pictures, nats.")
-    overall: tuple[Change, ...] = Field(description="Means over the classes.")
-    classes: tuple[ClassChange, ...]
+    classes: tuple[ClassFit, ...] = Field(description="What was done for each class.")
+    comparison: Comparison = Field(description="Its audit is of the changed classifier, the baseline of the old one.")
     method: tuple[str, ...]
     reservations: tuple[str, ...] = RESERVATIONS
 
@@ -88,29 +69,35 @@ class MitigationReport(Model):
         return self.model_dump_json(indent=1).encode() + b"\n"
 
 
-def outcome_of(overall: Sequence[Change]) -> Literal["lower", "higher", "not_shown"]:
-    """What became of the swap gap."""
-    gap = next(change.difference for change in overall if change.name == "swap_gap")
-    if gap.low is None or gap.high is None or gap.low <= 0 <= gap.high:
-        return "not_shown"
-    return "lower" if gap.low > 0 else "higher"
-
-
-def answer_of(overall: Sequence[Change]) -> str:
-    """The outcome and its cost, in two sentences."""
-    gap, accuracy = (
-        next(change for change in overall if change.name == name) for name in ("swap_gap", "clean_accuracy")
+def found_of(comparison: Comparison, metric: str, of: str | None = None) -> Difference | None:
+    """The difference of a figure of one class, or of its mean over classes."""
+    mean = "class" if of is None else None
+    return next(
+        (found for found in comparison.differences if (found.metric, found.mean, found.of) == (metric, mean, of)), None
     )
-    verb = {"lower": "lowers", "higher": "RAISES", "not_shown": "is not shown to change"}[outcome_of(overall)]
-    first = f"The mitigation {verb} what spurious features of other classes cost: {_from_to(gap)}."
-    return f"{first} Accuracy on pictures as they are: {_from_to(accuracy)}."
 
 
-def _from_to(change: Change) -> str:
-    values = change.before.value, change.after.value
-    if values[0] is None or values[1] is None or change.difference.value is None:
-        return change.difference.withheld or "withheld"
-    low, high = change.difference.low or 0.0, change.difference.high or 0.0
-    points = f"{100 * change.difference.value:+.1f} points ({100 * low:+.1f} to {100 * high:+.1f})"
-    shown = f"{100 * values[0]:.1f} % before, {100 * values[1]:.1f} % after; before less after {points}"
-    return shown.replace("-", "−")
+def outcome_of(comparison: Comparison) -> Outcome:
+    """What became of the swap gap."""
+    gap = found_of(comparison, GAP)
+    if gap is None or gap.figure.low is None or gap.figure.high is None or gap.figure.low <= 0 <= gap.figure.high:
+        return "not_shown"
+    return "lower" if gap.figure.high < 0 else "higher"
+
+
+def answer_of(comparison: Comparison) -> str:
+    """The outcome and its cost, in two sentences."""
+    verb = {"lower": "lowers", "higher": "raises", "not_shown": "is not shown to change"}[outcome_of(comparison)]
+    gap, accuracy = (_from_to(found_of(comparison, metric)) for metric in (GAP, ACCURACY))
+    first = f"The mitigation {verb} the swap gap, the accuracy lost to spurious features of other classes: {gap}."
+    return f"{first} Accuracy on pictures as they are: {accuracy}."
+
+
+def _from_to(found: Difference | None) -> str:
+    if found is None or found.audit is None or found.baseline is None or found.figure.value is None:
+        return "withheld" if found is None else (found.figure.withheld or "withheld")
+    change = " to ".join(points(end) for end in (found.figure.low or 0.0, found.figure.high or 0.0))
+    return (
+        f"{percent(found.baseline)} before, {percent(found.audit)} after, a change of {points(found.figure.value)} "
+        f"(95 % interval {change})"
+    )

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from math import erfc, isnan, sqrt
 
 from jobs.counts import Counts
-from jobs.figures import MINIMUM_PICTURES, Estimate, generator_of, less, mean, percent, points
+from jobs.figures import MINIMUM_PICTURES, Estimate, less, mean, percent, points
 from jobs.findings import ClassFindings, FeatureFindings, Findings, Means, Overall, Verdict
 from jobs.measures import (
     CLASS_MEASURES,
@@ -111,7 +111,7 @@ def _estimates(counts: Counts, class_index: int, seed: int) -> dict[str, Estimat
 
 
 def _estimate(counts: Counts, measure: Measure, keys: Sequence[int], seed: int) -> Estimate:
-    return measure.estimate(counts, keys, generator_of(seed, measure.name, len(keys), *keys[:1]))
+    return measure.estimator.estimate(counts, keys, measure.generator(seed, keys))
 
 
 def _overall(counts: Counts, estimates: dict[int, dict[str, Estimate]], seed: int) -> Overall:

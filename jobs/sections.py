@@ -18,6 +18,8 @@ Unit = Literal["share", "points", "nats", "index", "sigma", "energy"]
 """share: in [0, 1]; points: a difference of shares, in [-1, 1]; nats: of log-odds; index: in [-1, 1] without unit;
 sigma: standard deviations of an activation; energy: ||x' - x||_2 of pixels in [0, 1]."""
 
+Worse = Literal["higher", "lower", "neither"]
+
 
 class Metric(Model):
     """What a figure is, wherever it is shown, compared or held against a rule."""
@@ -25,7 +27,7 @@ class Metric(Model):
     name: str = Field(pattern=r"^[a-z][a-z0-9_]*$", description="Unique within its section.")
     title: str = Field(description="For people.")
     unit: Unit
-    worse: Literal["higher", "lower", "neither"] = Field(description="Which direction speaks for spurious reliance.")
+    worse: Worse = Field(description="Which direction speaks for spurious reliance.")
     about: str = Field(description="What it says, in one sentence.")
 
 

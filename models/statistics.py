@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from math import sqrt
+from math import hypot, sqrt
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -61,13 +61,19 @@ def average_precision(scores: ArrayLike, positives: ArrayLike) -> float:
     return float(precision @ recall_gain)
 
 
-def wilson(successes: int, n: int) -> Interval:
-    """95 % score interval of a proportion (Wilson, 1927); [0, 1] for n = 0."""
+def wilson(successes: float, n: int, quantile: float = NORMAL_95) -> Interval:
+    """Score interval of a proportion (Wilson, 1927), by default 95 %; [0, 1] for n = 0.
+
+    Args:
+        successes: of `n`.
+        n: pictures.
+        quantile: of the standard normal distribution: how many standard errors the ends are away.
+    """
     if n == 0:
         return Interval(0.0, 1.0)
-    share, z2 = successes / n, NORMAL_95**2
+    share, z2 = successes / n, quantile**2
     centre = (share + z2 / (2 * n)) / (1 + z2 / n)
-    half = NORMAL_95 / (1 + z2 / n) * sqrt(share * (1 - share) / n + z2 / (4 * n * n))
+    half = quantile / (1 + z2 / n) * sqrt(share * (1 - share) / n + z2 / (4 * n * n))
     return Interval(min(share, max(0.0, centre - half)), max(share, min(1.0, centre + half)))
 
 
@@ -100,16 +106,18 @@ def paired_rcs(table: Floats) -> Floats:
     return rcs(table[..., 1, :].sum(axis=-1) / n, table[..., :, 1].sum(axis=-1) / n)
 
 
-def smoothed_draws(counts: ArrayLike, generator: np.random.Generator) -> Floats:
+def smoothed_draws(counts: ArrayLike, generator: np.random.Generator, added: float = 0.5) -> Floats:
     """Draws of the shares behind some counts: Dirichlet(counts + 1/2).
 
     Args:
         counts: of any shape, >= 0.
+        generator: of the draws.
+        added: to each count, in place of 1/2.
 
     Returns:
         float64 [DRAWS, *counts.shape], each draw summing to 1.
     """
-    weights = np.asarray(counts, dtype=np.float64) + 0.5
+    weights = np.asarray(counts, dtype=np.float64) + added
     draws = generator.standard_gamma(weights, size=(DRAWS, *weights.shape))
     return draws / draws.sum(axis=tuple(range(1, draws.ndim)), keepdims=True)
 
@@ -118,6 +126,22 @@ def spanned(value: float, draws: Floats) -> Interval:
     """The middle 95 % of some draws [DRAWS], widened where needed to hold the plain estimate."""
     low, high = np.quantile(draws, [0.025, 0.975])
     return Interval(min(value, float(low)), max(value, float(high)))
+
+
+def independent_difference(first: float, of_first: Interval, second: float, of_second: Interval) -> Interval:
+    """95 % interval of the difference of two figures of independent samples, from theirs.
+
+    The method of variance estimates recovery (Zou & Donner, 2008); with Wilson's intervals of proportions it is
+    Newcombe's tenth method (1998).
+
+    Args:
+        first, second: the figures; the difference is the first less the second.
+        of_first, of_second: their intervals.
+    """
+    value = first - second
+    below = hypot(first - of_first.low, of_second.high - second)
+    above = hypot(of_first.high - first, second - of_second.low)
+    return Interval(value - below, value + above)
 
 
 def mean_of_classes(values: Sequence[float], draws: Sequence[Floats], lowest: float) -> tuple[float, Interval, Floats]:

@@ -1,7 +1,7 @@
 """`cuecheck` on the command line: what runs the service, and what asks it.
 
 Exit codes: 0 done; 1 failed, or the service refused; 2 wrong usage; 3 the service cannot be reached or is too busy
-(try again later); 130 interrupted.
+(try again later); 130 interrupted. Where a gate decides: 0 pass, 1 fail, 2 undecided; and 64 wrong usage, 70 failed.
 """
 
 from __future__ import annotations
@@ -21,9 +21,11 @@ from service.commands import (
     audit,
     banks,
     classifiers,
+    compare,
     datasets,
     demo,
     encoders,
+    gate,
     jobs,
     keys,
     masks,
@@ -34,15 +36,17 @@ from service.commands import (
 from service.commands.connection import Connection
 from service.console import ExitCode, complain, err, out
 from service.stack import local_url
+from service.verdicts import Decided, exit_code
 
 app = typer.Typer(
     help="Shows which parts of a picture a classifier relies on that it should not.",
-    epilog="Exit codes: 0 done; 1 failed or refused; 2 wrong usage; 3 not reached or too busy; 130 interrupted.",
+    epilog="Exit codes: 0 done; 1 failed or refused; 2 wrong usage; 3 not reached or too busy; 130 interrupted. "
+    "With a gate: 0 pass; 1 fail; 2 undecided; 64 wrong usage; 70 failed or refused.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for module in (server, masks, audit, mitigate, demo):
+for module in (server, masks, audit, compare, gate, mitigate, demo):
     module.register(app)
 for name, group in {
     "jobs": jobs.app,
@@ -84,13 +88,24 @@ def root(
 def main() -> None:
     """Run the command; whatever it ends with becomes an exit code, and a sentence instead of a traceback."""
     try:
+        code = _run()
+    except Decided as decided:
+        sys.exit(decided.code)
+    sys.exit(exit_code(code, sys.argv[1:]))
+
+
+def _run() -> int:
+    try:
         app()
+    except SystemExit as end:
+        return int(end.code or 0)
     except ClientError as error:
         _complain_of(error)
-        sys.exit(ExitCode.BUSY if isinstance(error, Busy) else ExitCode.FAILED)
+        return ExitCode.BUSY if isinstance(error, Busy) else ExitCode.FAILED
     except (JobsError, ModelsError) as error:
         complain(str(error), error.field, error.remedy)
-        sys.exit(ExitCode.BUSY if isinstance(error, Unavailable) else ExitCode.FAILED)
+        return ExitCode.BUSY if isinstance(error, Unavailable) else ExitCode.FAILED
+    return ExitCode.DONE
 
 
 def _complain_of(error: ClientError) -> None:

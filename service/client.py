@@ -52,8 +52,10 @@ from service.schemas import (
     Page,
 )
 
-if TYPE_CHECKING:  # both come with torch, and whoever lists jobs need not wait for that
+if TYPE_CHECKING:  # they come with torch, and whoever lists jobs need not wait for that
     from jobs.audit_request import AuditRequest
+    from jobs.comparison import Comparison
+    from jobs.gate import Gate
     from jobs.mitigation_report import MitigationReport
     from jobs.mitigation_request import MitigationRequest
     from jobs.report import Report
@@ -378,6 +380,26 @@ class Client:
         """The report as it is kept: `application/json` or `text/html`."""
         return self._send("GET", f"/v1/audits/{audit}/report", headers={"Accept": media_type}).content
 
+    def compare(self, audit: str, baseline: str, others: Sequence[str] = ()) -> Comparison:
+        """What differs between two finished audits of the same pictures; with further ones, see `compare_audits`."""
+        from jobs.comparison import Comparison
+
+        path = f"/v1/audits/{audit}/comparison/{baseline}"
+        answer = self._send("GET", path, params={"with": list(others)}, timeout=_patient(self._http.timeout))
+        return Comparison.model_validate_json(answer.content)
+
+    def gate(
+        self, audit: str, rules: str, baseline: str | None = None, baseline_report: Mapping[str, Any] | None = None
+    ) -> Gate:
+        """Hold a finished audit against the text of a rule file; the baseline by id, or as its saved report."""
+        from jobs.gate import Gate
+
+        body = {"rules": rules, "baseline": baseline, "baseline_report": baseline_report}
+        given = {name: value for name, value in body.items() if value is not None}
+        path = f"/v1/audits/{audit}/gate"
+        answer = self._send("POST", path, json=given, timeout=_patient(self._http.timeout))
+        return Gate.model_validate_json(answer.content)
+
     # --- Annotations
 
     @property
@@ -421,8 +443,7 @@ class Client:
         with ExitStack() as stack:
             file = stack.enter_context(source.open("rb")) if isinstance(source, Path) else source
             name = Path(str(getattr(file, "name", "file"))).name
-            # Indexing a large archive and trying out a classifier take longer than the answer to anything else.
-            timeout = httpx.Timeout(self._http.timeout.connect, read=600.0)
+            timeout = _patient(self._http.timeout)
             return self._send("POST", path, files={"file": (name, file)}, data=fields, headers=headers, timeout=timeout)
 
     def _download(self, path: str, target: Path) -> None:
@@ -457,6 +478,11 @@ class Client:
         if answer.is_error:
             raise _error(answer)
         return answer
+
+
+def _patient(usual: httpx.Timeout) -> httpx.Timeout:
+    """For what takes longer than the answer to anything else: large archives, classifiers tried out, comparisons."""
+    return httpx.Timeout(usual.connect, read=600.0)
 
 
 @contextmanager

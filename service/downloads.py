@@ -12,6 +12,7 @@ from jobs.store import Store
 from service.ranges import requested_range
 
 JSON, HTML, JPEG, PNG = "application/json", "text/html", "image/jpeg", "image/png"
+XML, MARKDOWN = "application/xml", "text/markdown"
 MEDIA_TYPES = {
     "json": JSON,
     "html": "text/html; charset=utf-8",

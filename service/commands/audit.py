@@ -10,6 +10,7 @@ import typer
 
 from jobs.records import JobRecord
 from service.commands.connection import connect
+from service.commands.gate import decide, read
 from service.commands.subjects import asked, classifier_id, dataset_id, pairs
 from service.commands.waiting import await_end
 from service.console import out
@@ -46,12 +47,24 @@ def audit(
     max_pictures: Annotated[int | None, typer.Option(help="At most this many, spread over the data set.")] = None,
     folder: Annotated[Path, typer.Option("--out", "-o", help="Folder for report.html and report.json.")] = Path(),
     wait: Annotated[bool, typer.Option(help="Wait for the end; without it the job's id is printed.")] = True,
+    gate: Annotated[
+        Path | None,
+        typer.Option(help="Rules to hold the audit against, see docs/gate.md; exit code 0 pass, 1 fail, 2 undecided."),
+    ] = None,
+    baseline: Annotated[
+        str | None, typer.Option(help="With --gate: audit to compare with, its id or its saved report.json.")
+    ] = None,
 ) -> None:
     """Upload what is not uploaded yet, audit the classifier on the data set, and save the report.
 
-    Exit code 0 says that the audit was done, whatever it found; 1 that it failed or was cancelled. Interrupting ends
-    the waiting, not the audit.
+    Exit code 0 says that the audit was done, whatever it found; 1 that it failed or was cancelled. With --gate these
+    are verdicts, see `cuecheck gate --help`. Interrupting ends the waiting, not the audit.
     """
+    if gate is not None and not wait:
+        raise typer.BadParameter("there is no verdict without waiting for it", param_hint="--gate")
+    if baseline is not None and gate is None:
+        raise typer.BadParameter("only rules compare with it: name them by --gate", param_hint="--baseline")
+    wanted = None if gate is None else read(gate, baseline)
     with connect(context) as client:
         job = submit(
             client,
@@ -71,6 +84,8 @@ def audit(
             out.print(job.id)
             return
         finish(client, job, folder)
+        if wanted is not None:
+            decide(client, job.id, wanted, folder)
 
 
 def _measurements(chosen: list[str] | None) -> dict[str, dict[str, Any]] | None:

@@ -14,7 +14,6 @@ from service.commands.waiting import await_end
 from service.console import out, table
 
 if TYPE_CHECKING:
-    from jobs.figures import Figure
     from jobs.mitigation_report import MitigationReport
 
 STYLES = {"lower": "green", "higher": "red", "not_shown": "yellow"}
@@ -44,9 +43,7 @@ def mitigate(
     class_map: Annotated[
         list[str] | None, typer.Option("--map", help="THEIRS=BANKS, where a class has another name; repeatable.")
     ] = None,
-    lowest: Annotated[
-        int | None, typer.Option(help="head-refit: pictures of each class, least spurious first.")
-    ] = None,
+    lowest: Annotated[int | None, typer.Option(help="head-refit: pictures of each class.")] = None,
     weight_decay: Annotated[float | None, typer.Option(help="head-refit: penalty on the change.")] = None,
     seed: Annotated[int | None, typer.Option(help="Of the split and the audits.")] = None,
     folder: Annotated[Path, typer.Option("--out", "-o", help="Folder for the report and the changed file.")] = Path(),
@@ -88,25 +85,13 @@ def mitigate(
 
 
 def _print(report: MitigationReport) -> None:
+    from jobs.mitigation_page import CLASS_HEAD, HEAD, rows_of_classes, rows_of_means
+
     out.print()
     out.print(Text(report.answer, style=f"bold {STYLES[report.outcome]}"))
-    out.print()
-    overall = table("mean over classes", "before", "after", "before less after", "95 % interval", "pictures")
-    for change in report.overall:
-        moved = change.difference
-        interval = "" if moved.low is None or moved.high is None else f"{moved.low:.3f} to {moved.high:.3f}"
-        values = [_value(figure) for figure in (change.before, change.after, moved)]
-        overall.add_row(change.title, *values, interval, f"{moved.n:,}")
-    out.print(overall)
-    rows = table("class", "swap gap before", "after", "accuracy before", "after", "done")
-    for own in report.classes:
-        by_name = {change.name: change for change in own.changes}
-        gap, accuracy = by_name["swap_gap"], by_name["clean_accuracy"]
-        values = [_value(figure) for figure in (gap.before, gap.after, accuracy.before, accuracy.after)]
-        done = "nothing" if own.done is None else own.done.left_out or f"fitted on {own.done.pictures:,}"
-        rows.add_row(Text(own.name), *values, done)
-    out.print(rows)
-
-
-def _value(figure: Figure) -> str:
-    return "withheld" if figure.value is None else f"{figure.value:.3f}"
+    for head, rows in ((HEAD, rows_of_means(report)), (CLASS_HEAD, rows_of_classes(report))):
+        shown = table(*head)
+        for row in rows:
+            shown.add_row(*map(Text, row))
+        out.print()
+        out.print(shown)

@@ -15,8 +15,10 @@ from jobs.discovery_request import DiscoveryRequest
 from jobs.export_request import FORMATS as MASK_FORMATS
 from jobs.export_request import VALIDITIES, ExportRequest
 from jobs.measurements import measurements
+from jobs.metrics import declared_metrics
 from jobs.mitigation_request import METHODS, MitigationRequest
 from jobs.pictures import FORMATS
+from jobs.sections import Metric
 from jobs.training_request import ROUTES, TrainingRequest
 from models import architectures, classifiers
 from models.agreement import PLACES
@@ -62,6 +64,7 @@ class AuditCapabilities(BaseModel):
     architectures: list[str] = Field(description="Networks that a safetensors file may hold the weights of.")
     archive_formats: list[str] = Field(description="Formats of uploaded data sets.")
     measurements: dict[str, MeasurementCapabilities] = Field(description="What can be measured.")
+    metrics: dict[str, Metric] = Field(description="What a gate's rules can be about, by address.")
     corruptions: dict[str, str] = Field(description="What is done to the pixels under a mask.")
     max_upload_bytes: int
 
@@ -172,6 +175,7 @@ def capabilities(request: Request) -> Capabilities:
                 )
                 for name, own in measurements().items()
             },
+            metrics=dict(declared_metrics()),
             corruptions={name: corruption.summary for name, corruption in CORRUPTIONS.items()},
             max_upload_bytes=settings.max_upload_bytes,
         ),

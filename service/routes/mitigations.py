@@ -12,7 +12,7 @@ from jobs.mitigation_request import MitigationRequest
 from jobs.queue import JobQueue
 from jobs.records import JobRecord
 from service.auth import Principal, require
-from service.downloads import HTML, JSON, kept, media_type_of, send
+from service.downloads import HTML, JSON, MARKDOWN, kept, media_type_of, send
 from service.idempotency import IdempotencyKey
 from service.job_submission import SUBMITTED, submit_job, succeeded
 from service.media import best_media_type
@@ -25,7 +25,6 @@ router = APIRouter(prefix="/v1/mitigations", tags=["mitigations"])
 MitigationId = Annotated[str, Path(description="Id of the mitigation, which is its job's.")]
 Auditor = Annotated[Principal, Depends(require("audit"))]
 REFUSED = ("unauthorised", "forbidden", "unavailable")
-MARKDOWN = "text/markdown"
 REPORTS = {JSON: "mitigation.json", HTML: "mitigation.html", MARKDOWN: "mitigation.md"}
 EXAMPLE = {"classifier": "5e8848...", "dataset": "9b74c989...", "bank": "planted", "method": "head-refit"}
 

@@ -17,8 +17,7 @@ from jobs.errors import Invalid
 from jobs.isolation import IsolatedClassifier
 from jobs.mitigation_fit import choose_pictures, fit_spufix, refit_head
 from jobs.mitigation_look import SCHEMA
-from jobs.mitigation_pairs import Pairs
-from jobs.mitigation_report import MitigationReport
+from jobs.mitigation_report import ACCURACY, MitigationReport, found_of
 from jobs.mitigation_request import MitigationRequest
 from jobs.mitigation_split import MitigationPlan, split
 from jobs.records import JobState
@@ -94,28 +93,6 @@ def test_spufix_acts_on_all_outputs_of_a_class_and_says_what_it_left_out() -> No
     assert refused.value.field == "dataset"
 
 
-def test_differences_are_paired_by_picture() -> None:
-    def audited(right: list[bool], other: list[bool]) -> pa.Table:
-        variants = [("clean", right), ("swap_same", [True] * 4), ("swap_other", other)]
-        rows = [
-            {"row": row, "class": 1, "variant": name, "correct": outcome}
-            for name, outcomes in variants
-            for row, outcome in enumerate(outcomes)
-        ]
-        return pa.Table.from_pylist(rows)
-
-    pairs = Pairs(2)
-    for _ in range(10):
-        pairs.add(audited([True] * 4, [False, False, True, True]), audited([True, True, True, False], [True] * 4))
-    found = pairs.estimates(1, seed=0)
-    assert found["clean_accuracy"].value == pytest.approx(0.25)
-    assert found["swap_gap"].value == pytest.approx(0.5)
-    assert found["swap_gap"].interval.low == pytest.approx(0.5 - 1.96 * 0.5 / np.sqrt(39), abs=1e-3)
-    assert pairs.pictures([0, 1]) == 40
-    with pytest.raises(ValueError, match="different pictures"):
-        pairs.add(audited([True] * 4, [True] * 4), audited([True] * 4, [True] * 4).slice(1))
-
-
 def test_what_is_fitted_on_is_not_what_is_judged() -> None:
     with pytest.raises(ValidationError, match="held_out is the data set that is fitted on"):
         MitigationRequest(classifier="c", dataset="d", method="spufix", held_out="d")
@@ -164,17 +141,19 @@ def test_mitigations_change_a_classifier_and_say_what_that_brought(in_process: I
         assert report.fitted == 2 * round(0.4 * 130) + (report.fitted % 2)
         assert report.judged + report.fitted in (260, 261)
         assert {own.name for own in report.classes} == {"cat", "dog"}
+        told = {}
         assert all(own.done is not None and own.done.left_out is None for own in report.classes)
         changed = get_classifier(queue.store, report.after.id)
         assert changed.spec.version == f"{before.spec.version}+{method}.{job[:12]}"
         for part, own in (("before", report.before), ("after", report.after)):
             audited = json.loads(queue.store.read_bytes(f"mitigations/{job}/audit-{part}.json"))
             assert audited["classifier"]["id"] == own.id
-            overall = audited["findings"]["overall"]["clean_accuracy"]["class_mean"]
-            shown = next(change for change in report.overall if change.name == "clean_accuracy")
-            assert getattr(shown, part).value == overall["value"]
-        cost = next(change for change in report.overall if change.name == "clean_accuracy")
-        assert cost.difference.value == pytest.approx((cost.before.value or 0) - (cost.after.value or 0))
+            told[part] = audited["findings"]["overall"]["clean_accuracy"]["class_mean"]["value"]
+        cost = found_of(report.comparison, ACCURACY)
+        assert cost is not None
+        assert (cost.baseline, cost.audit) == (told["before"], told["after"])
+        assert cost.paired
+        assert cost.figure.value == pytest.approx(told["after"] - told["before"])
 
         content = queue.store.read_bytes(f"mitigations/{job}/patched.onnx")
         assert content == queue.store.read_bytes(f"blobs/{changed.blob}")
