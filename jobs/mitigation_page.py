@@ -55,15 +55,13 @@ def render_markdown(report: MitigationReport) -> str:
 
 def rows_of_means(report: MitigationReport) -> list[tuple[str, ...]]:
     """Rows of a table of the figures' means over classes, as text."""
-    rows = []
+    rows: list[tuple[str, ...]] = []
     for found in report.comparison.differences:
         if found.mean == "class":
             metric = report.comparison.metrics[found.metric]
             worse = "" if metric.worse == "neither" else f" ({metric.worse} is worse)"
             figure, unit = found.figure, of_difference(metric.unit)
-            interval = (
-                "" if figure.low is None else " to ".join(show(end or 0.0, unit) for end in (figure.low, figure.high))
-            )
+            ends = [show(end, unit) for end in (figure.low, figure.high) if end is not None]
             rows.append((f"{metric.title}{worse}", *_cells(report, found), " to ".join(ends), f"{figure.n:,}"))
     return rows
 
