@@ -18,7 +18,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from jobs import rows
-from jobs.figures import Estimate, Figure, evidence, index, mean, nats
+from jobs.figures import Estimate, Figure, evidence, generator_of, index, mean, nats
 from jobs.list_columns import by_class, matrix
 from jobs.measurement import Scope, Tally
 from jobs.sections import Entry, Metric, Section
@@ -191,12 +191,16 @@ class OwnHeadTally(Tally):
         found: dict[tuple[str, int | None], Estimate] = {}
         for place in (*range(many), None):
             at = many if place is None else place
-            seeds = [self._scope.seed, class_index, at]
+            seed = self._scope.seed
             along, shown = (own.along[at], own.shown[at]) if own.along.size else (np.zeros(4), np.zeros(3))
-            found["cue_share", place] = _share(own.score, along, own.pictures, np.random.default_rng([*seeds, 0]))
+            found["cue_share", place] = _share(
+                own.score, along, own.pictures, generator_of(seed, "cue_share", class_index, at)
+            )
             n = int(shown[0])
             first, second = shown[1:] / max(n, 1)
-            found["cue_evidence", place] = evidence(first, second, n, np.random.default_rng([*seeds, 1]))
+            found["cue_evidence", place] = evidence(
+                first, second, n, generator_of(seed, "cue_evidence", class_index, at)
+            )
         return found
 
     def _entries(self, class_index: int, own: dict[tuple[str, int | None], Estimate]) -> Iterator[Entry]:

@@ -11,6 +11,7 @@ from pydantic import Field
 
 from jobs import own_head
 from jobs.measurement import Batch, Measurement, Parameters, Scope, Tally
+from jobs.sections import Metric
 
 
 class OwnHeadParameters(Parameters):
@@ -43,6 +44,7 @@ class OwnHead(Measurement):
         pa.field(own_head.WITHOUT, pa.string(), metadata={"about": "why there are no own features"}),
     )
     own_features: ClassVar[bool] = True
+    metrics: ClassVar[tuple[Metric, ...]] = own_head.METRICS
 
     def noted(self, batch: Batch, parameters: Any, scope: Scope) -> Mapping[str, Any]:
         """psi of the picture's own class, and the activation of its spurious features."""
