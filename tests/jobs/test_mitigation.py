@@ -138,11 +138,11 @@ def test_mitigations_change_a_classifier_and_say_what_that_brought(in_process: I
         assert record.done == record.total
 
         report = MitigationReport.model_validate_json(queue.store.read_bytes(f"mitigations/{job}/mitigation.json"))
-        assert report.fitted == 2 * round(0.4 * 130) + (report.fitted % 2)
-        assert report.judged + report.fitted in (260, 261)
+        assert report.fitted == 2 * 52
+        assert report.judged in (156, 157), "one picture is broken"
         assert {own.name for own in report.classes} == {"cat", "dog"}
         told = {}
-        assert all(own.done is not None and own.done.left_out is None for own in report.classes)
+        assert all(own.left_out is None for own in report.classes)
         changed = get_classifier(queue.store, report.after.id)
         assert changed.spec.version == f"{before.spec.version}+{method}.{job[:12]}"
         for part, own in (("before", report.before), ("after", report.after)):
