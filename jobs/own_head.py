@@ -18,7 +18,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from jobs import rows
-from jobs.figures import Estimate, Figure, evidence, generator_of, index, mean, nats
+from jobs.figures import MINIMUM_PICTURES, Estimate, Figure, evidence, generator_of, index, mean, nats
 from jobs.list_columns import by_class, matrix
 from jobs.measurement import Scope, Tally
 from jobs.sections import Entry, Metric, Section
@@ -29,6 +29,9 @@ from models.statistics import DRAWS, NORMAL_95, Interval
 NAME, TITLE = "own-head", "The classifier's own features"
 EVIDENCE, ACTIVATION, WITHOUT = "own_evidence", "own_activation", "own_without"
 HALVES = 2
+FEWEST = MINIMUM_PICTURES // HALVES
+"""Pictures of a half from which directions are taken."""
+
 APART = 0.05
 """See `models.spufix.Evidence.transferred`."""
 
@@ -106,7 +109,7 @@ class OwnHeadTally(Tally):
         known = clean.filter(pc.is_valid(clean[EVIDENCE]))
         for class_index, part in by_class(known):
             psi, alpha = (matrix(part[name]).astype(np.float64) for name in (EVIDENCE, ACTIVATION))
-            half = part["row"].to_numpy() % HALVES
+            half = _halves(part["row"].to_numpy())
             own = self._classes[class_index]
             if self._second:
                 self._look(own, class_index, psi, alpha, half)
@@ -171,7 +174,7 @@ class OwnHeadTally(Tally):
         for number in range(HALVES):
             other = own.halves[1 - number]
             here = half == number
-            if other is None or not here.any():
+            if other is None or other.count < FEWEST or not here.any():
                 continue
             found = Evidence.transferred(other, np.ones(psi.shape[1]), APART)
             beta = np.zeros((int(here.sum()), alpha.shape[1]))
@@ -235,6 +238,17 @@ class OwnHeadTally(Tally):
                 yield Entry(
                     metric="loading", of=name, feature=feature.feature_index, part=f"own feature {j}", figure=figure
                 )
+
+
+def _halves(row: NDArray[np.int64]) -> NDArray[np.int64]:
+    """0 or 1 for each row, as if drawn: every other row of an archive that goes round its classes would be of one.
+
+    The last steps of MurmurHash3, which spread every bit of the row over the one that is taken.
+    """
+    mixed = row.astype(np.uint64)
+    for factor in (0xFF51AFD7ED558CCD, 0xC4CEB9FE1A85EC53):
+        mixed = (mixed ^ (mixed >> np.uint64(33))) * np.uint64(factor)
+    return (mixed >> np.uint64(63)).astype(np.int64)
 
 
 def _showing(alpha: NDArray[np.float64], features: Sequence[Feature]) -> NDArray[np.bool_]:

@@ -34,10 +34,11 @@ def subjects(own: Own | str) -> Subjects:
 ITEMS = world.samples(60, 4, cue=lambda i: i % 3 != 0)
 
 
-def section(own: Own | str, cut: int) -> Section:
-    """Of all pictures in two shards, `cut` of them in the first."""
+def section(own: Own | str, cut: int, step: int = 1) -> Section:
+    """Of all pictures in two shards, `cut` of them in the first, at every `step`-th row of a data set."""
     made = subjects(own)
-    parts = [ITEMS[:cut], ITEMS[cut:]]
+    items = [item._replace(row=step * item.row) for item in ITEMS]
+    parts = [items[:cut], items[cut:]]
     tables = [audit_shard(part, made, REQUEST, 10**6, lambda done: None) for part in parts]
     scope = scope_of(made.bank, made.classes, made.pictures, REQUEST.seed)
     tally = measured.MEASUREMENT.tally(scope, measured.OwnHeadParameters(features=2))
@@ -68,6 +69,12 @@ def test_the_own_feature_that_sees_the_cue_carries_its_evidence() -> None:
     assert shown.figure.value == pytest.approx(cue / 3, rel=0.05)
     assert shown.figure.n == 40
     assert not found.flagged
+
+
+def test_a_class_at_every_other_row_is_cut_in_halves_all_the_same() -> None:
+    share = entry(section(Own(look, CUE), cut=30, step=2), "cue_share", of="hen", feature=1)
+    assert share.figure.n == 60
+    assert share.figure.value == pytest.approx(1, abs=0.05)
 
 
 def test_neither_shards_nor_their_cuts_matter() -> None:
