@@ -65,8 +65,8 @@ def test_the_own_feature_that_sees_the_cue_carries_its_evidence() -> None:
     assert share.figure.value == pytest.approx(1, abs=0.05), "nothing but the cue makes hens' scores differ"
     assert share.figure.n == 60
     shown = entry(found, "cue_evidence", of="hen", feature=1)
-    cue = 900 * 16 * 16 / 64**2  # in the score, where it shows; a third of the pictures lacks it
-    assert shown.figure.value == pytest.approx(cue / 3, rel=0.05)
+    cue = 900 * 16 * 16 / 64**2  # in the score, where it shows; about a third of either half lacks it
+    assert shown.figure.value == pytest.approx(cue / 3, rel=0.15)
     assert shown.figure.n == 40
     assert not found.flagged
 
