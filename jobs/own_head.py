@@ -37,20 +37,20 @@ APART = 0.05
 
 METRICS = (
     Metric(
-        name="cue_share",
-        title="Share of the score's variation along spurious features",
-        unit="index",
-        worse="higher",
-        about="Covariance of the evidence along the directions with the class's score, over the score's variance; up "
-        "to 1, below 0 where they work against it.",
-    ),
-    Metric(
         name="cue_evidence",
         title="Evidence where spurious features show",
         unit="nats",
         worse="higher",
         about="What pictures that clearly show a spurious feature have along its direction, in units of the score, "
         "beyond the class's average.",
+    ),
+    Metric(
+        name="cue_share",
+        title="Share of the score's variation along spurious features",
+        unit="index",
+        worse="neither",
+        about="Covariance of the evidence along the directions with the class's score, over the score's variance; up "
+        "to 1, below 0 where they work against it. It says how much room the directions take, not what cues do.",
     ),
     Metric(
         name="loading",
@@ -131,10 +131,10 @@ class OwnHeadTally(Tally):
         estimates = {c: self._estimates(c) for c in self._classes}
         if not estimates:
             return self._withheld("the bank knows no spurious feature of the audited classes")
-        overall = [mean([own[name, None] for own in estimates.values()]) for name in ("cue_share", "cue_evidence")]
+        overall = [mean([own[name, None] for own in estimates.values()]) for name in ("cue_evidence", "cue_share")]
         entries = [
-            Entry(metric="cue_share", figure=_share_figure(overall[0], "of the classes' scores")),
-            Entry(metric="cue_evidence", figure=_evidence_figure(overall[1], "where a class's cues show")),
+            Entry(metric="cue_evidence", figure=_evidence_figure(overall[0], "where a class's cues show")),
+            Entry(metric="cue_share", figure=_share_figure(overall[1], "of the classes' scores")),
         ]
         for class_index, own in estimates.items():
             entries += self._entries(class_index, own)
@@ -214,8 +214,8 @@ class OwnHeadTally(Tally):
             what = "its spurious features" if feature is None else f"feature {number}"
             share = _share_figure(own["cue_share", place], f"of the score of {name} with {what}")
             shown = _evidence_figure(own["cue_evidence", place], f"where {name} shows {what}")
-            yield Entry(metric="cue_share", of=name, feature=number, figure=share)
             yield Entry(metric="cue_evidence", of=name, feature=number, figure=shown)
+            yield Entry(metric="cue_share", of=name, feature=number, figure=share)
         yield from self._loadings(class_index, name, features)
 
     def _loadings(self, class_index: int, name: str, features: Sequence[Feature]) -> Iterator[Entry]:
@@ -272,7 +272,7 @@ def _share(score: NDArray[np.float64], along: NDArray[np.float64], n: int, gener
 
 
 def _share_figure(estimate: Estimate, tail: str) -> Figure:
-    return estimate.figure("Higher is worse:", f"{tail} lies along own features that go with spurious ones", index)
+    return estimate.figure("A share of", f"{tail} lies along own features that go with spurious ones", index)
 
 
 def _evidence_figure(estimate: Estimate, tail: str) -> Figure:
