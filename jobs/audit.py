@@ -6,101 +6,38 @@ once through the classifier, many to a batch.
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import torch
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor
 
 from jobs import rows
 from jobs.audit_request import AuditRequest
-from jobs.class_map import REASONS, ClassMap
-from jobs.classification import Predict, classify, judge
-from jobs.datasets import Pictures, Sample, Skipped
+from jobs.audit_rows import SkippedRow, answers, rows_of_features, rows_of_skipped
+from jobs.audit_subjects import Own, Subjects, scope_of
+from jobs.class_map import REASONS
+from jobs.classification import classify
+from jobs.datasets import Sample, Skipped
 from jobs.donors import Donor, Donors
-from jobs.measurement import Batch, Changed, Scope
+from jobs.measurement import Batch, Changed, OwnFeatures, Scope
 from jobs.measurements import cue_swaps, region_noise
 from jobs.pictures import PictureError, decode
 from jobs.swaps import lenders, regions, swap
 from jobs.variants import Seen, Variants, variants_of
 from jobs.views import View, view_of
-from models.backbone import Backbone, Features
-from models.bank import Bank
+from models.backbone import Features
 from models.corruptions import CORRUPTIONS, draws_of_sample
 from models.geometry import Preprocessing
 from models.masks import Selection
 
 PIXEL_BUDGET = 32 * 384 * 384
 """Most input pixels of a batch of pictures: large inputs are taken fewer at a time, so that memory stays bounded."""
-
-
-class RanOn(BaseModel):
-    """Devices and providers that really ran; kept with every shard, as shards may run on different machines."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    device: str = Field(description="Device of the backbone and of the masks.")
-    backbone: str = Field(description="Provider that ran the backbone.")
-    precision: str = Field(description="Precision of the backbone.")
-    classifier: str = Field(description="Provider that ran the classifier.")
-
-
-@dataclass(frozen=True)
-class Subjects:
-    """What an audit brings together.
-
-    Attributes:
-        bank: the labels.
-        backbone: the bank's network, loaded.
-        predict: the classifier.
-        preprocessing: how pictures become the classifier's input.
-        classes: the three vocabularies.
-        pictures: the whole data set.
-        provider: what really runs the classifier.
-        further: the vocabularies of second data sets, by the measurement that asks for one.
-    """
-
-    bank: Bank
-    backbone: Backbone
-    predict: Predict
-    preprocessing: Preprocessing
-    classes: ClassMap
-    pictures: Pictures
-    provider: str
-    further: Mapping[str, ClassMap] = field(default_factory=dict)
-
-    def ran_on(self) -> RanOn:
-        """Where these figures were computed."""
-        return RanOn(
-            device=str(self.backbone.device),
-            backbone=self.backbone.provider,
-            precision=self.backbone.precision,
-            classifier=self.provider,
-        )
-
-
-class _SkippedRow(NamedTuple):
-    """What is kept of a sample that is not audited; its bytes are not."""
-
-    row: int
-    sample: str
-    class_index: int
-    reason: str
-    detail: str
-
-
-def scope_of(bank: Bank, classes: ClassMap, pictures: Pictures, seed: int) -> Scope:
-    """What the measurements of an audit sum up, over all its shards."""
-    audited = {index for label, index in enumerate(classes.of_label.tolist()) if label not in classes.skipped}
-    of_row = classes.of_label[pictures.labels]
-    return Scope(bank, sorted(audited), seed, Counter(of_row.tolist()), of_row, classes.of_output)
 
 
 def audit_shard(
@@ -166,7 +103,7 @@ class _Pass:
         work: Callable[[list[View]], pa.Table],
     ) -> None:
         """Prepare samples of the subjects' classes for a first network and the classifier; work on full batches."""
-        skipped: list[_SkippedRow] = []
+        skipped: list[SkippedRow] = []
         batch: list[View] = []
         for sample in samples:
             self.done += 1
@@ -175,7 +112,7 @@ class _Pass:
                 batch.append(outcome)
             else:
                 class_index = int(subjects.classes.of_label[sample.label])
-                skipped.append(_SkippedRow(sample.row, sample.sample, class_index, *outcome))
+                skipped.append(SkippedRow(sample.row, sample.sample, class_index, *outcome))
             if len(batch) == self.together:
                 self.tables.append(work(batch))
                 batch = []
@@ -183,7 +120,7 @@ class _Pass:
                 self.progress(self.done - len(batch))
         if batch:
             self.tables.append(work(batch))
-        self.tables.append(_rows_of_skipped(skipped))
+        self.tables.append(rows_of_skipped(skipped))
         self.progress(self.done)
 
 
@@ -241,11 +178,21 @@ def _audit(batch: list[View], subjects: Subjects, request: AuditRequest, donors:
         variants = variants_of(seen, [i for i, _ in lent[: len(lent) // 2]], request.measures(region_noise.MEASUREMENT))
         pixels = _pixels(batch, features.phi.device)
         draws = _draws(batch, pixels, request.seed)
-        clean = subjects.predict(pixels.cpu().numpy())
+        clean, own_features = _clean(pixels.cpu().numpy(), subjects)
         classes = np.array([picture.class_index for picture in batch], dtype=np.int32)
         correct = subjects.classes.of_output[clean.argmax(axis=1)] == classes
         together = Batch(
-            subjects.bank, batch, pixels, draws, features, seen, correct, request.seed, scope, _corrupt(request)
+            subjects.bank,
+            batch,
+            pixels,
+            draws,
+            features,
+            seen,
+            correct,
+            request.seed,
+            scope,
+            _corrupt(request),
+            own_features,
         )
         shared = [_corrupted(together, variants), _swapped(together, lent)]
         own = [changed for measurement, asked in request.chosen() for changed in measurement.changed(together, asked)]
@@ -255,11 +202,11 @@ def _audit(batch: list[View], subjects: Subjects, request: AuditRequest, donors:
     for measurement, asked in request.chosen():
         noted |= measurement.noted(together, asked, scope)
     answered = len(batch) + sum(len(changed.picture) for changed in shared)
-    tables = [_rows_of_features(together, variants, lent, logits[:answered], energy[:answered], subjects, noted)]
+    tables = [rows_of_features(together, variants, lent, logits[:answered], energy[:answered], subjects, noted)]
     for changed in own:
         part = slice(answered, answered := answered + len(changed.picture))
-        answers = _answers(batch, changed.picture, logits[part], energy[part], subjects)
-        tables.append(rows.rows({**answers, "variant": [changed.variant] * len(changed.picture), **changed.columns}))
+        columns = answers(batch, changed.picture, logits[part], energy[part], subjects)
+        tables.append(rows.rows({**columns, "variant": [changed.variant] * len(changed.picture), **changed.columns}))
     return pa.concat_tables(tables, promote_options="default")
 
 
@@ -272,13 +219,21 @@ def _answer(batch: list[View], subjects: Subjects, name: str) -> pa.Table:
     """The rows of some pictures of a second data set, which the classifier sees as they are."""
     pixels = _pixels(batch, torch.device("cpu"))
     logits, energy = classify(pixels, subjects.predict(pixels.numpy()), (), subjects.predict, len(batch))
-    answers = _answers(batch, np.arange(len(batch)), logits, energy, subjects)
-    return rows.rows({**answers, "variant": [name] * len(batch)})
+    columns = answers(batch, np.arange(len(batch)), logits, energy, subjects)
+    return rows.rows({**columns, "variant": [name] * len(batch)})
 
 
 def _pixels(batch: Sequence[View], device: torch.device) -> Tensor:
     """float32 [N, 3, s, s] in [0, 1], the classifier's input before mean and standard deviation."""
     return torch.stack([picture.classifier_pixels for picture in batch]).to(device).float() / 255
+
+
+def _clean(pixels: NDArray[np.float32], subjects: Subjects) -> tuple[NDArray[np.float32], OwnFeatures | str | None]:
+    """What the classifier says to pictures as they are, and the features behind it where they are asked for."""
+    if not isinstance(subjects.own, Own):
+        return subjects.predict(pixels), subjects.own
+    scores, found = subjects.own.look(pixels)
+    return scores, OwnFeatures(found, subjects.own.head, subjects.classes.of_output)
 
 
 def _lent(batch: Sequence[View], seen: Seen, donors: Donors) -> list[tuple[int, Donor]]:
@@ -293,70 +248,6 @@ def _draws(batch: Sequence[View], pixels: Tensor, seed: int) -> Tensor:
     for own, picture in zip(draws, batch, strict=True):
         own.copy_(torch.from_numpy(draws_of_sample(seed, picture.sample, tuple(own.shape))))
     return draws.to(pixels.device)
-
-
-def _rows_of_features(
-    batch: Batch,
-    variants: Variants,
-    lent: Sequence[tuple[int, Donor]],
-    logits: NDArray[np.float32],
-    energy: NDArray[np.float32],
-    subjects: Subjects,
-    noted: Mapping[str, Any],
-) -> pa.Table:
-    """The rows of clean pictures, of noise on features and of swaps, which may share an answer of the classifier."""
-    selection, views, uses = batch.seen.selection, batch.views, variants.uses
-    activation = selection.gather(batch.features.phi).cpu().numpy()
-    channels = selection.channels.cpu().numpy()
-    owner = uses.picture
-    answer = np.where(uses.source < 0, owner, len(views) + uses.source)
-    overlap = np.concatenate([np.full(len(views), np.nan, np.float32), variants.overlap])[answer]
-    feature_rows = uses.place >= 0
-    donor = np.array([-1] * (len(views) + len(variants.masks)) + [own.row for _, own in lent])[answer]
-    table = rows.rows(
-        {
-            **_answers(views, owner, logits[answer], energy[answer], subjects),
-            "variant": np.array(rows.VARIANTS, dtype=object)[uses.variant],
-            "feature": np.ma.array(channels[owner, uses.place], mask=~feature_rows),
-            "overlap": np.ma.masked_invalid(overlap),
-            "donor": np.ma.masked_less(donor, 0),
-            "activation": np.ma.array(activation[owner, uses.place], mask=~feature_rows),
-        }
-    )
-    return _beside_clean(table, uses.variant == rows.VARIANTS.index(rows.CLEAN), owner, noted)
-
-
-def _beside_clean(
-    table: pa.Table, clean: NDArray[np.bool_], owner: NDArray[np.int64], noted: Mapping[str, Any]
-) -> pa.Table:
-    """The table with further columns, whose values stand in the rows of clean pictures alone."""
-    place = pa.array(np.ma.array(owner, mask=~clean))
-    for name, values in noted.items():
-        values = values if isinstance(values, pa.Array) else pa.array(values)
-        table = table.append_column(name, values.take(place))
-    return table
-
-
-def _answers(
-    views: Sequence[View],
-    owner: NDArray[np.int64],
-    logits: NDArray[np.float32],
-    energy: NDArray[np.float32],
-    subjects: Subjects,
-) -> dict[str, Any]:
-    """The columns that every row has, from what the classifier answered to a picture made of each owner."""
-    class_index = np.array([picture.class_index for picture in views], dtype=np.int32)[owner]
-    predicted, correct, log_odds = judge(logits, class_index, subjects.classes.of_output)
-    return {
-        "sample": np.array([picture.sample for picture in views], dtype=object)[owner],
-        "row": np.array([picture.row for picture in views])[owner],
-        "class": class_index,
-        "predicted": predicted,
-        "correct": correct,
-        "probability": 0.5 * (1 + np.tanh(log_odds / 2)),
-        "log_odds": log_odds,
-        "energy": energy,
-    }
 
 
 def _corrupted(batch: Batch, variants: Variants) -> Changed:
@@ -378,16 +269,3 @@ def _swapped(batch: Batch, lent: Sequence[tuple[int, Donor]]) -> Changed:
         return torch.stack(made).to(batch.pixels.device).float() / 255
 
     return Changed(rows.SWAP_OTHER, np.array([i for i, _ in lent], dtype=np.int64), make)
-
-
-def _rows_of_skipped(skipped: list[_SkippedRow]) -> pa.Table:
-    return rows.rows(
-        {
-            "sample": [left.sample for left in skipped],
-            "row": [left.row for left in skipped],
-            "class": [None if left.class_index < 0 else left.class_index for left in skipped],
-            "variant": [rows.SKIPPED] * len(skipped),
-            "reason": [left.reason for left in skipped],
-            "detail": [left.detail for left in skipped],
-        }
-    )

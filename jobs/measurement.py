@@ -23,12 +23,33 @@ from jobs.variants import Seen
 from jobs.views import View
 from models.backbone import Features
 from models.bank import Bank
+from models.classifiers.linear_head import LinearHead
 
 
 class Parameters(BaseModel):
     """Of a measurement; those that have none take nothing but `{}`."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+@dataclass(frozen=True)
+class OwnFeatures:
+    """What the audited classifier's last linear layer makes of N pictures.
+
+    Attributes:
+        features: float32 [N, D], what goes into it.
+        head: the layer.
+        of_output: int32 [C], class index in the bank that each output stands for, or -1.
+    """
+
+    features: NDArray[np.float32]
+    head: LinearHead
+    of_output: NDArray[np.int32]
+
+    def output_of(self, class_index: int) -> int | None:
+        """The one output that stands for a class of the bank; None where none or several do."""
+        found = np.flatnonzero(self.of_output == class_index)
+        return int(found[0]) if len(found) == 1 else None
 
 
 @dataclass(frozen=True)
@@ -47,6 +68,7 @@ class Batch:
         scope: of the whole audit.
         corrupt: what the request does to the masked part of pictures: (pictures [M, 3, s, s], masks [M, s, s],
             draws [M, 3, s, s]) -> [M, 3, s, s].
+        own: what the classifier itself sees, for measurements with `own_features`; or why that is not to be had.
     """
 
     bank: Bank
@@ -59,6 +81,7 @@ class Batch:
     seed: int
     scope: Scope
     corrupt: Callable[[Tensor, Tensor, Tensor], Tensor]
+    own: OwnFeatures | str | None = None
 
 
 @dataclass(frozen=True)
@@ -142,6 +165,7 @@ class Measurement(ABC):
         parameters: what may be set.
         default: whether audits that do not choose have it.
         columns: columns that it adds to the shards' tables, beyond `rows.SCHEMA`.
+        own_features: whether it needs what goes into the classifier's last linear layer (`Batch.own`).
         metrics: of its section, for those who write rules before there is a report.
     """
 
@@ -152,6 +176,7 @@ class Measurement(ABC):
     parameters: ClassVar[type[Parameters]] = Parameters
     default: ClassVar[bool] = False
     columns: ClassVar[tuple[pa.Field, ...]] = ()
+    own_features: ClassVar[bool] = False
     metrics: ClassVar[tuple[Metric, ...]] = ()
 
     @property

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
-from jobs.audit import Subjects
 from jobs.audit_request import AuditRequest
+from jobs.audit_subjects import Own, Subjects
 from jobs.class_map import ClassMap, map_classes
 from jobs.classifiers import get_classifier
 from jobs.datasets import get_dataset, get_pictures
@@ -84,8 +84,13 @@ def load_backbone(bank: Bank, settings: Settings, *, components: bool = True) ->
 
 
 @contextmanager
-def open_subjects(store: Store, settings: Settings, request: AuditRequest) -> Iterator[Subjects]:
-    """Load everything; the classifier runs in a process of its own, which ends with the block."""
+def open_subjects(
+    store: Store, settings: Settings, request: AuditRequest, *, features: bool = False
+) -> Iterator[Subjects]:
+    """Load everything; the classifier runs in a process of its own, which ends with the block.
+
+    features: whether the classifier's own are wanted though no measurement of the request needs them.
+    """
     bank = find_bank(settings, request.bank)
     dataset = get_dataset(store, request.dataset)
     classifier = get_classifier(store, request.classifier)
@@ -93,9 +98,12 @@ def open_subjects(store: Store, settings: Settings, request: AuditRequest) -> It
         bank, dataset.class_names(bank.classes), classifier.spec.classes, request.class_map, request.classes
     )
     backbone = load_backbone(bank, settings)
+    features = features or any(measurement.own_features for measurement, _ in request.chosen())
     with (
         store.local_copy(f"blobs/{classifier.blob}") as path,
-        IsolatedClassifier(path, classifier.spec, settings, batch_size=request.batch_size) as isolated,
+        IsolatedClassifier(
+            path, classifier.spec, settings, batch_size=request.batch_size, features=features
+        ) as isolated,
     ):
         yield Subjects(
             bank=bank,
@@ -106,4 +114,12 @@ def open_subjects(store: Store, settings: Settings, request: AuditRequest) -> It
             pictures=get_pictures(store, dataset.id),
             provider=isolated.provider,
             further=_second_maps(store, bank, classifier.spec.classes, request),
+            own=own_of(isolated),
         )
+
+
+def own_of(isolated: IsolatedClassifier) -> Own | str | None:
+    """A classifier with its features, or why it has none, where they were asked for."""
+    if isolated.head is not None:
+        return Own(isolated.look, isolated.head)
+    return None if isolated.headless is None else str(isolated.headless)

@@ -11,8 +11,9 @@ import pyarrow as pa
 import pytest
 from pydantic import ValidationError
 
-from jobs.audit import Subjects, audit_shard, scope_of
+from jobs.audit import audit_shard
 from jobs.audit_request import AuditRequest
+from jobs.audit_subjects import Subjects, scope_of
 from jobs.datasets import Sample
 from jobs.figures import Figure
 from jobs.measurements import measurements

@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from jobs import rows
-from jobs.audit import Subjects
+from jobs.audit_subjects import Subjects
 from jobs.classification import Predict
 from jobs.datasets import Sample
 from models.backbone import Backbone
