@@ -153,13 +153,13 @@ def histogram(title: str, values: Sequence[float], unit: Unit, counted: str = "c
             round(max(across.x(right) - across.x(left) - 1, 0.5), 2),
             round(BOTTOM - up.y(height), 2),
         )
-        for left, right, height in zip(edges, edges[1:], heights, strict=True)
+        for left, right, height in zip(edges[:-1], edges[1:], heights, strict=True)
         if height
     ]
     middle = float(np.median(own))
     ends = f"from {show(float(own.min()), unit)} to {show(float(own.max()), unit)}"
     alternative = f"Histogram of {own.size:,} {counted}: median {show(middle, unit)}, {ends}."
-    rows = tuple((left, right, int(n)) for left, right, n in zip(edges, edges[1:], heights, strict=True))
+    rows = tuple((left, right, int(n)) for left, right, n in zip(edges[:-1], edges[1:], heights, strict=True))
     return Plot(title, alternative, _drawing(alternative, across, up, bars), ("from", "below", counted), rows)
 
 

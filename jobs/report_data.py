@@ -46,15 +46,20 @@ SCALES = {"share": Scale(0, 1), "points": Scale(-1, 1), "index": Scale(-1, 1)}
 """Of those units whose range is known."""
 
 
-def page_data(classes: Sequence[ClassFindings], sections: Sequence[SectionView], evidence: Scale) -> str:
-    """JSON in which no `<`, `>` or `&` is left, so that it can stand in a <script> element as it is.
+def page_data(
+    classes: Sequence[ClassFindings], sections: Sequence[SectionView], evidence: Scale
+) -> tuple[str, list[str]]:
+    """JSON of the classes and, each on its own so that it is read when it is needed, of the sections.
+
+    No `<`, `>` or `&` is left in it, so that it can stand in a <script> element as it is.
 
     Args:
         classes: in the order they are shown in first.
         sections: as shown.
         evidence: scale of the classes' figures in nats.
     """
-    return _Data(classes, sections, evidence).to_json()
+    data = _Data(classes, sections, evidence)
+    return _json(data.page()), data.sections
 
 
 class _Data:
@@ -66,21 +71,20 @@ class _Data:
         names = dict.fromkeys([*(own.name for own in classes), *found])
         self._of_class = {name: index for index, name in enumerate(names)}
         scales = {**SCALES, "nats": evidence}
-        self._page: dict[str, Any] = {
+        self._page = {
             "measures": [
                 (name, title, unit, _ends(scales[unit]), spurious) for name, title, unit, spurious in MEASURES
             ],
             "featureMeasures": [(title, unit) for _, title, unit in FEATURE_MEASURES],
             "classes": [self._class(own) for own in classes],
-            "sections": [self._section(view) for view in sections],
+            "sections": [view.section.name for view in sections],
             "names": list(names),
         }
+        self.sections = [_json(self._section(view)) for view in sections]
 
-    def to_json(self) -> str:
-        text = json.dumps({**self._page, "texts": list(self._texts)}, ensure_ascii=False, separators=(",", ":"))
-        for character in "<>&\u2028\u2029":
-            text = text.replace(character, f"\\u{ord(character):04x}")
-        return text
+    def page(self) -> dict[str, Any]:
+        """All but the sections."""
+        return {**self._page, "texts": list(self._texts)}
 
     def _text(self, text: str) -> int:
         return self._texts.setdefault(text, len(self._texts))
@@ -113,7 +117,6 @@ class _Data:
                 points = [[_short(point.x), self._figure(point.figure)] for point in own.points]
                 series.setdefault(own.name, {})[self._of_class[own.of]] = points
         return {
-            "name": view.section.name,
             "title": view.section.title,
             "metrics": [
                 {"name": m.name, "title": m.title, "unit": m.unit, "about": m.about, "scale": _ends(view.scales[name])}
@@ -137,6 +140,13 @@ class _Data:
             int(entry.flagged),
             self._figure(entry.figure),
         ]
+
+
+def _json(found: dict[str, Any]) -> str:
+    text = json.dumps(found, ensure_ascii=False, separators=(",", ":"))
+    for character in "<>&\u2028\u2029":
+        text = text.replace(character, f"\\u{ord(character):04x}")
+    return text
 
 
 def _short(value: float | None) -> float | int | None:

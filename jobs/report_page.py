@@ -1,6 +1,6 @@
 """The report as one self-contained HTML page that asks for nothing: readable on a phone, printed, light and dark.
 
-Its tables stand in it as HTML, at most `MOST_ROWS` rows each; a script (`templates/report.js`) sorts, filters and
+The first rows of its tables stand in it as HTML; a script (`templates/report.js`) sorts, filters and
 turns pages of all rows, from numbers that the page carries once (`jobs/report_data.py`). The policy in its head names
 that script and the style by their digests, so that nothing else can run, whatever a name from a user holds.
 """
@@ -26,8 +26,8 @@ from jobs.report_data import MEASURES, SCALES, page_data
 from jobs.report_sections import FEWEST_FOR_HISTOGRAM, Scale, views
 from jobs.units import show
 
-MOST_ROWS = 100
-"""Rows of a table that stand in the page as HTML."""
+MOST_ROWS, MOST_ROWS_OF_SECTIONS = 100, 25
+"""Rows of classes and of sections that stand in the page as HTML; the latter are what the script shows first, too."""
 
 VERDICTS = {
     "relies": "relies",
@@ -67,6 +67,7 @@ def render_html(report: Report, exhibits: Sequence[Exhibit], swaps: Sequence[Swa
         figure for own in ordered for figure in (own.spurious_evidence, own.core_evidence, own.evidence_balance)
     )
     sections = views(report.sections)
+    data, data_of_sections = page_data(ordered, sections, evidence)
     style, script, card = _asset("plots.css") + _asset("report.css"), _asset("report.js"), model_card(report)
     context: dict[str, Any] = {
         "report": report,
@@ -74,7 +75,7 @@ def render_html(report: Report, exhibits: Sequence[Exhibit], swaps: Sequence[Swa
         "swaps": swaps,
         "classes": ordered[:MOST_ROWS],
         "sections": sections,
-        "most_rows": MOST_ROWS,
+        "most_rows": MOST_ROWS_OF_SECTIONS,
         "measures": MEASURES,
         "scales": {**SCALES, "nats": None},
         "verdicts": VERDICTS,
@@ -87,7 +88,8 @@ def render_html(report: Report, exhibits: Sequence[Exhibit], swaps: Sequence[Swa
             f"default-src 'none'; img-src data:; style-src {_digest(style)}; script-src {_digest(script)}; "
             "base-uri 'none'; form-action 'none'"
         ),
-        "data": page_data(ordered, sections, evidence),
+        "data": data,
+        "data_of_sections": data_of_sections,
         "card": card,
         "card_uri": f"data:text/markdown;charset=utf-8,{quote(card)}",
     }

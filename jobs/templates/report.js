@@ -2,10 +2,17 @@
 // The report's tables: sorted, filtered and turned page by page, from the numbers that the page carries.
 // Texts reach the page as text nodes and attributes only, never as HTML.
 (() => {
-  const PAGE = 50;
+  const PAGE = 50, SHORT_PAGE = 25; // rows of classes; of a section, whose first page stands in the HTML
   const VALUE = 0, LOW = 1, HIGH = 2, N = 3, WHY = 4; // places in a figure
   const METRIC = 0, OF = 1, FEATURE = 2, PART = 3, P = 4, ADJUSTED = 5, FLAGGED = 6, FIGURE = 7; // places in an entry
-  const data = JSON.parse(document.getElementById("data").textContent);
+  const parsed = (id) => JSON.parse(document.getElementById(id).textContent);
+  const data = parsed("data");
+  const opened = {};
+  /** The figures of a section, read when somebody first asks for them. */
+  function section(index) {
+    opened[index] ??= parsed(`data-${index}`);
+    return opened[index];
+  }
   const verdicts = new Map(
     [...document.querySelectorAll("[data-classes] [name=verdict] option")].slice(1).map((o) => [o.value, o.text]),
   );
@@ -100,22 +107,23 @@
   // --- A table that grows
 
   /** Let the table within `root` be sorted, filtered and paged.
-   *  rows: what it shows; keys: by the name of a column, what to sort by; keeps: whether a row is left by the filters,
-   *  an object of their values; draw: the elements of a row; file and cells: its CSV. */
-  function grow(root, { rows, keys, keeps, draw, file, head, cells }) {
+   *  total: how many rows there are; page: how many are shown; rows: gives them all; keys: by the name of a column,
+   *  what to sort by; keeps: whether a row is left by the filters, an object of their values; draw: the elements of a
+   *  row; file, head and cells: its CSV. */
+  function grow(root, { total, page, rows, keys, keeps, draw, file, head, cells }) {
     const body = root.querySelector("tbody");
     const tools = root.querySelector(".tools");
     const count = make("p", { class: "count small quiet", "aria-live": "polite" });
     const pager = make("div", { class: "row pager" });
     const [back, on, all] = ["Previous", "Next", "Show all"].map((name) => make("button", { type: "button" }, name));
     const at = make("span", { class: "small quiet" });
-    let found = rows, first = 0, size = PAGE, sorted = null, falling = false;
+    let found = null, first = 0, size = page, sorted = null, falling = false;
 
     function find() {
       const wanted = Object.fromEntries(
         [...tools.querySelectorAll("[name]")].map((own) => [own.name, own.type === "checkbox" ? own.checked : own.value]),
       );
-      found = rows.filter((row) => keeps(row, wanted));
+      found = rows().filter((row) => keeps(row, wanted));
       if (sorted !== null) {
         const key = keys[sorted], sign = falling ? -1 : 1;
         const missing = (own) => own === null || own === undefined;
@@ -127,23 +135,22 @@
           })
           .map(([, row]) => row);
       }
-      first = 0;
-      show();
-    }
-
-    function show() {
-      const last = Math.min(first + size, found.length);
-      body.replaceChildren(...found.slice(first, last).map(draw));
-      count.textContent = `${counted(found.length)} of ${counted(rows.length)}`;
-      at.textContent = found.length ? `${counted(first + 1)} to ${counted(last)}` : "nothing is left by the filters";
-      back.disabled = first === 0;
-      on.disabled = last === found.length;
-      all.disabled = found.length <= size;
+      turn(0);
     }
 
     function turn(to) {
       first = to;
-      show();
+      body.replaceChildren(...(found ?? rows()).slice(first, first + size).map(draw));
+      say();
+    }
+
+    function say() {
+      const left = found?.length ?? total, last = Math.min(first + size, left);
+      count.textContent = `${counted(left)} of ${counted(total)}`;
+      at.textContent = left ? `${counted(first + 1)} to ${counted(last)}` : "nothing is left by the filters";
+      back.disabled = first === 0;
+      on.disabled = last === left;
+      all.disabled = left <= size;
     }
 
     back.addEventListener("click", () => turn(Math.max(0, first - size)));
@@ -153,13 +160,12 @@
       turn(0);
     });
     tools.addEventListener("input", find);
-    tools.querySelector(".download").addEventListener("click", () => download(file, [head, ...found.map(cells)]));
+    tools.querySelector(".download").addEventListener("click", () => download(file, [head, ...(found ?? rows()).map(cells)]));
     for (const column of root.querySelectorAll("[data-sort]")) {
-      const button = make("button", { type: "button" }, ...column.childNodes);
-      column.append(button);
-      button.addEventListener("click", () => {
+      column.append(make("button", { type: "button", "aria-label": `Sort by ${column.textContent}` }));
+      column.addEventListener("click", () => {
         const name = column.dataset.sort;
-        falling = sorted === name ? !falling : column.dataset.first === "falling";
+        falling = sorted === name && !falling;
         sorted = name;
         for (const other of root.querySelectorAll("[aria-sort]")) other.removeAttribute("aria-sort");
         column.setAttribute("aria-sort", falling ? "descending" : "ascending");
@@ -171,8 +177,9 @@
     pager.append(back, on, at, all);
     root.querySelector(".rest")?.remove();
     root.querySelector(".scroll").after(pager);
-    pager.hidden = rows.length <= PAGE;
-    show();
+    pager.hidden = total <= size;
+    say();
+    return turn;
   }
 
   const collator = new Intl.Collator("en", { numeric: true });
@@ -181,7 +188,8 @@
   // --- Classes, and what is known of one
 
   const headed = (...titles) =>
-    make("thead", {}, make("tr", {}, ...titles.map((title) => make("th", { scope: "col" }, title))));
+    make("thead", {}, make("tr", {}, ...titles.map((title) =>
+      make("th", { scope: "col", class: title === "Pictures" && "n" }, title))));
   const scrolled = (label, table) =>
     make("div", { class: "scroll", tabindex: 0, role: "region", "aria-label": label }, table);
   const cell = (kind, ...children) => make("td", { class: kind }, ...children);
@@ -206,20 +214,20 @@
     return make("table", {}, headed("Feature", "Label", ...titles, "Control overlap", "Pictures"), make("tbody", {}, ...rows));
   }
 
-  function entriesOf(section, index) {
-    const rows = section.entries.filter((entry) => entry[OF] === index).map((entry) => {
-      const { title, unit, scale } = section.metrics[entry[METRIC]];
+  function entriesOf(own, index) {
+    const rows = own.entries.filter((entry) => entry[OF] === index).map((entry) => {
+      const { title, unit, scale } = own.metrics[entry[METRIC]];
       const details = [
-        entry[PART] === null ? null : section.parts[entry[PART]],
+        entry[PART] === null ? null : own.parts[entry[PART]],
         entry[FEATURE] === null ? null : `feature ${entry[FEATURE]}`,
-      ].filter((own) => own !== null).join(", ");
+      ].filter((text) => text !== null).join(", ");
       return make("tr", {}, make("th", { scope: "row" }, details ? `${title}, ${details}` : title, ...chip(entry)),
         cell("plot", track(entry[FIGURE], unit, scale)), cell("figure", ...number(entry[FIGURE], unit)),
         cell("n", counted(entry[FIGURE][N])));
     });
     if (!rows.length) return [];
     const table = make("table", { class: "figures" }, headed("Figure", "", "Value", "Pictures"), make("tbody", {}, ...rows));
-    return [make("h4", {}, section.title), scrolled(section.title, table)];
+    return [make("h4", {}, own.title), scrolled(own.title, table)];
   }
 
   const chip = (entry) => (entry[FLAGGED] ? [" ", make("span", { class: "chip flagged" }, "flagged")] : []);
@@ -231,7 +239,7 @@
     return make("td", { colspan: 7 }, make("p", {}, own.reading), ...tested,
       scrolled(`Figures of ${data.names[index]}`, figuresOf(own)),
       make("h4", {}, "Features"), scrolled(`Features of ${data.names[index]}`, featuresOf(own)),
-      ...data.sections.flatMap((section) => entriesOf(section, index)));
+      ...data.sections.flatMap((_, at) => entriesOf(section(at), index)));
   }
 
   function classRow(index) {
@@ -265,8 +273,11 @@
     const keys = { class: (i) => data.names[i], n: (i) => data.classes[i].figures[CLEAN][N],
       verdict: (i) => order.indexOf(data.classes[i].verdict), evidence: of(SPURIOUS), gap: of(GAP),
       clean: of(CLEAN) };
-    grow(root, {
-      rows: data.classes.map((_, index) => index),
+    const classes = data.classes.map((_, index) => index);
+    const turn = grow(root, {
+      total: classes.length,
+      page: PAGE,
+      rows: () => classes,
       keys,
       keeps: (i, wanted) =>
         like(data.names[i], wanted.class) && (!wanted.verdict || wanted.verdict === data.classes[i].verdict),
@@ -277,50 +288,49 @@
       cells: (i) => [data.names[i], verdicts.get(data.classes[i].verdict), data.classes[i].p, data.classes[i].adjusted,
         ...data.classes[i].figures.flatMap((figure) => figure.slice(0, WHY))],
     });
+    turn(0); // rows that can be opened
   }
 
   // --- Sections
 
-  function entryRow(section, entry) {
-    const { title, unit, about, scale } = section.metrics[entry[METRIC]];
+  function entryRow(own, entry) {
+    const { title, unit, about, scale } = own.metrics[entry[METRIC]];
     const figure = entry[FIGURE];
     const cells = [make("th", { scope: "row" }, data.names[entry[OF]], ...chip(entry))];
-    if (section.features) cells.push(cell("n", entry[FEATURE] === null ? "" : String(entry[FEATURE])));
-    cells.push(make("td", { title: about }, title));
-    if (section.parts.length) cells.push(cell("", entry[PART] === null ? "" : section.parts[entry[PART]]));
+    if (own.features) cells.push(cell("n", entry[FEATURE] === null ? "" : String(entry[FEATURE])));
+    cells.push(make("td", { class: "title", title: about }, title));
+    if (own.parts.length) cells.push(cell("", entry[PART] === null ? "" : own.parts[entry[PART]]));
     cells.push(cell("plot wide", track(figure, unit, scale, entry[FLAGGED] ? "relies" : "")),
       cell("figure", ...number(figure, unit)), cell("n wide", counted(figure[N])));
-    if (section.tested) cells.push(cell("n wide", probability(entry[P])), cell("n", probability(entry[ADJUSTED])));
+    if (own.tested) cells.push(cell("n wide", probability(entry[P])), cell("n", probability(entry[ADJUSTED])));
     return make("tr", {}, ...cells);
   }
 
-  function growSection(root, section) {
-    const part = (entry) => (entry[PART] === null ? null : section.parts[entry[PART]]);
+  function growSection(root, at) {
+    const own = () => section(at);
+    const part = (entry) => (entry[PART] === null ? null : own().parts[entry[PART]]);
     grow(root, {
-      rows: section.entries,
-      keys: { class: (e) => data.names[e[OF]], feature: (e) => e[FEATURE], metric: (e) => section.metrics[e[METRIC]].title,
-        part, value: (e) => e[FIGURE][VALUE], n: (e) => e[FIGURE][N], p: (e) => e[P], adjusted: (e) => e[ADJUSTED] },
+      total: Number(root.dataset.rows),
+      page: SHORT_PAGE,
+      rows: () => own().entries,
+      keys: { class: (e) => data.names[e[OF]], feature: (e) => e[FEATURE], part, value: (e) => e[FIGURE][VALUE],
+        metric: (e) => own().metrics[e[METRIC]].title, n: (e) => e[FIGURE][N], p: (e) => e[P], adjusted: (e) => e[ADJUSTED] },
       keeps: (e, wanted) => like(data.names[e[OF]], wanted.class) && (!wanted.flagged || e[FLAGGED] === 1)
         && (!wanted.metric || e[METRIC] === Number(wanted.metric)) && (!wanted.part || e[PART] === Number(wanted.part))
         && (!wanted.feature || e[FEATURE] === Number(wanted.feature)),
-      draw: (entry) => entryRow(section, entry),
-      file: `${section.name}.csv`,
+      draw: (entry) => entryRow(own(), entry),
+      file: `${root.dataset.section}.csv`,
       head: ["class", "feature", "metric", "part", "value", "low", "high", "n", "p", "adjusted p", "flagged"],
-      cells: (e) => [data.names[e[OF]], e[FEATURE], section.metrics[e[METRIC]].name, part(e),
+      cells: (e) => [data.names[e[OF]], e[FEATURE], own().metrics[e[METRIC]].name, part(e),
         ...e[FIGURE].slice(0, WHY), e[P], e[ADJUSTED], e[FLAGGED]],
     });
   }
 
   // --- Curves of single classes
 
-  const seriesOf = (plot) => {
-    const own = data.sections.find((section) => section.name === plot.dataset.measurement);
-    return own.series[plot.dataset.series];
-  };
-
   /** Draw the curve of a class, or of none, into a plot, and add its numbers. */
   function choose(plot, index) {
-    const points = seriesOf(plot)[index] ?? [];
+    const points = section(plot.dataset.index).series[plot.dataset.series][index] ?? [];
     const drawing = plot.querySelector("svg"), table = plot.querySelector("table"), link = plot.querySelector("a");
     plot.querySelectorAll(".chosen").forEach((own) => own.remove());
     plot.querySelector("input").value = points.length ? data.names[index] : "";
@@ -353,11 +363,14 @@
   }
 
   function growCurves(plots) {
-    if (!plots.length) return;
-    document.body.append(make("datalist", { id: "names" }, ...data.names.map((name) => make("option", { value: name }))));
+    const names = make("datalist", { id: "names" });
+    document.body.append(names);
     for (const plot of plots) {
       const input = plot.querySelector("input");
       input.parentElement.hidden = false;
+      input.addEventListener("focus", () => {
+        if (!names.children.length) names.append(...data.names.map((name) => make("option", { value: name })));
+      });
       input.addEventListener("change", () => choose(plot, data.names.indexOf(input.value)));
     }
   }
@@ -372,9 +385,7 @@
   });
 
   growClasses(document.querySelector("[data-classes]"));
-  for (const root of document.querySelectorAll("[data-section]")) {
-    growSection(root, data.sections.find(({ name }) => name === root.dataset.section));
-  }
+  for (const root of document.querySelectorAll("[data-section]")) growSection(root, root.dataset.index);
   growCurves([...document.querySelectorAll("[data-series]")]);
   document.documentElement.dataset.ready = "";
 })();
