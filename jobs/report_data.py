@@ -67,8 +67,10 @@ class _Data:
 
     def __init__(self, classes: Sequence[ClassFindings], sections: Sequence[SectionView], evidence: Scale) -> None:
         self._texts: dict[str, int] = {}
-        found = (own.of for view in sections for own in (*view.rows, *view.section.series) if own.of is not None)
-        names = dict.fromkeys([*(own.name for own in classes), *found])
+        names = dict.fromkeys(own.name for own in classes)
+        for view in sections:
+            named = (*(entry.of for entry in view.rows), *(series.of for series in view.section.series))
+            names |= dict.fromkeys(of for of in named if of is not None)
         self._of_class = {name: index for index, name in enumerate(names)}
         scales = {**SCALES, "nats": evidence}
         self._page = {

@@ -25,7 +25,7 @@ from models.statistics import NORMAL_95, Interval, wilson
 from tests.jobs import world
 
 PICTURES = 60
-DISTINCT = 40
+DISTINCT = 20
 """Classes whose figures are bootstrapped; the rest repeat them."""
 
 CHANNELS = 2048
