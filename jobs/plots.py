@@ -145,7 +145,7 @@ def histogram(title: str, values: Sequence[float], unit: Unit, counted: str = "c
     heights = np.bincount(places)
     edges = [round((first + i) * step, 9) for i in range(len(heights) + 1)]
     across = Axis("", *_wide(edges[0], edges[-1]), unit)
-    up = Axis(counted, 0, float(max(heights.max(), 1)))
+    up = Axis.around(counted, [float(max(heights.max(), TICKS))])
     bars = [
         Markup('<rect class="bar" x="{}" y="{}" width="{}" height="{}"/>').format(
             across.x(left) + 0.5,
