@@ -295,46 +295,6 @@ def test_reasons_and_names_are_text_and_never_markup(open_page: OpenPage, server
 # --- When something is away
 
 
-def test_a_service_that_goes_away_in_mid_vote_costs_no_answer(open_page: OpenPage, start_server: StartServer) -> None:
-    """Kept, said, sent again, counted once; also after the page was closed meanwhile."""
-    with tempfile.TemporaryDirectory(prefix="cuecheck-") as folder, RedisServer(Path(folder)) as redis:
-        first = start_server(redis_url=redis.url)
-        session = new_session(first)
-        page = open_page(link_of(session.invite("Ada")), base=first.url)
-        answers = [answer(page, reason="before")]
-        expect_turned(page, answers[0])
-        expect_saved(page)
-        first.stop()
-        answers.append(answer(page, reason="while it is away"))
-        expect(page.locator("#saved-words")).to_contain_text(
-            "No connection to the service: 1 answer kept on this device"
-        )
-        expect_turned(page, answers[1])  # the next panel was loaded ahead
-        again = start_server(redis_url=redis.url, port=first.settings.port, data_dir=first.settings.data_dir)
-        expect_saved(page)
-        expect(page.locator("#reached")).to_have_text("2 of 4 · 2 left")
-        assert sorted(one["panel"] for one in answers_of(session)) == sorted(answers)
-        again.stop()
-
-
-def test_the_page_says_that_redis_is_away_and_sends_again(open_page: OpenPage, start_server: StartServer) -> None:
-    with tempfile.TemporaryDirectory(prefix="cuecheck-") as folder:
-        with RedisServer(Path(folder)) as redis:
-            started = start_server(redis_url=redis.url)
-            session = new_session(started)
-            page = open_page(link_of(session.invite("Ada")), base=started.url)
-            shown(page)
-        panel = answer(page)
-        expect(page.locator("#saved-words")).to_contain_text("The service cannot save at the moment: 1 answer kept")
-        page.close()
-        with RedisServer(Path(folder)):
-            page = page.context.new_page()
-            page.goto("/label")
-            expect_saved(page)
-            assert [one["panel"] for one in answers_of(session)] == [panel]
-        started.stop()
-
-
 def test_the_store_away_in_mid_vote_and_a_killed_service_cost_no_answer(
     open_page: OpenPage, start_server: StartServer
 ) -> None:
@@ -361,13 +321,34 @@ def test_the_store_away_in_mid_vote_and_a_killed_service_cost_no_answer(
         for process in family:
             process.kill()
         first.process.wait()
-        expect(page.locator("#saved-words")).to_contain_text("No connection to the service: 1 answer kept")
+        expect(page.locator("#saved-words")).to_contain_text(
+            "No connection to the service: 1 answer kept on this device"
+        )
+        expect_turned(page, answers[1])  # the next panel was loaded ahead
         again = start_server(redis_url=redis.url, port=first.settings.port, data_dir=first.settings.data_dir)
         page.get_by_role("button", name="Send now").click()
         expect_saved(page)
         expect(page.locator("#reached")).to_have_text("2 of 4 · 2 left")
         assert sorted(one["panel"] for one in answers_of(session)) == sorted(answers)
         again.stop()
+
+
+def test_the_page_says_that_redis_is_away_and_sends_again(open_page: OpenPage, start_server: StartServer) -> None:
+    with tempfile.TemporaryDirectory(prefix="cuecheck-") as folder:
+        with RedisServer(Path(folder)) as redis:
+            started = start_server(redis_url=redis.url)
+            session = new_session(started)
+            page = open_page(link_of(session.invite("Ada")), base=started.url)
+            shown(page)
+        panel = answer(page)
+        expect(page.locator("#saved-words")).to_contain_text("The service cannot save at the moment: 1 answer kept")
+        page.close()
+        with RedisServer(Path(folder)):
+            page = page.context.new_page()
+            page.goto("/label")
+            expect_saved(page)
+            assert [one["panel"] for one in answers_of(session)] == [panel]
+        started.stop()
 
 
 def test_an_answer_whose_acknowledgement_is_lost_is_sent_again_and_counted_once(
@@ -594,7 +575,7 @@ def test_two_people_make_a_bank_of_a_discovery(
                 for done in (1, 2):  # the page goes on by itself when the pictures are drawn
                     shown(page)
                     expect(page.locator("section.group h2")).to_contain_text(["Highest", "Middle", "Lowest"])
-                    expect(page.locator("#labelled")).to_have_text("Labelled background: “the ground”")
+                    expect(page.locator("#labelled")).to_have_text("Labelled main object: “the ground”")
                     for key in ("ArrowDown", "ArrowRight", "x", "ArrowRight", "Space", "ArrowLeft", "x"):
                         page.keyboard.press(key)
                     expect(page.get_by_label("Lowest 1 shows something else")).to_be_checked()
