@@ -77,6 +77,7 @@ class AnnotationRecord(BaseModel):
         ge=1, description="Of so many answers, those for background or separate object that make a feature spurious."
     )
     more: dict[str, int] = Field({}, description="Answers wanted beyond that, by panel.")
+    asked: tuple[str, ...] = Field((), description="Requests for more that were carried out last, by their ids.")
     validation_job: str | None = Field(None, description="Job that draws the pictures of the second round.")
     validators: int = Field(0, ge=0, le=MOST_ANSWERS, description="People asked about each row in the second round.")
     created: datetime

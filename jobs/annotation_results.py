@@ -149,6 +149,12 @@ def panel_results(
         )
 
 
+def label_of(index: AnnotationIndex, panel: str) -> tuple[Label, Kind] | None:
+    """What the answers on a panel make of it under the annotation's own threshold; None where there are none."""
+    votes = index.votes(panel)
+    return _decide(votes, index.record.threshold, index.record) if total(votes) else None
+
+
 def _split(index: AnnotationIndex, threshold: int) -> set[str]:
     """The panels that are split under a threshold."""
     each = index.record.answers_per_panel

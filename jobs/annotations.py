@@ -28,6 +28,9 @@ BANK = "bank"
 KEPT = 64
 """Annotations that one process has in memory."""
 
+KEPT_REQUESTS = 100
+"""Requests for more answers that an annotation remembers."""
+
 
 class Annotations:
     """All annotations of a store; its methods may be called from several threads, in several processes.
@@ -151,21 +154,36 @@ class Annotations:
             self._tell(annotation, [Change("record", "", record.model_dump(mode="json"))])
         return record
 
-    def want_more(self, annotation: str, panels: Iterable[str], answers: int) -> AnnotationRecord:
-        """Ask for further answers on some panels."""
+    def want_more(
+        self, annotation: str, panels: Iterable[str], answers: int, identifier: str | None = None
+    ) -> AnnotationRecord:
+        """Ask for further answers on some panels.
+
+        Args:
+            annotation: its id.
+            panels: their ids.
+            answers: wanted on each beyond those wanted now.
+            identifier: of this request: one that was carried out already adds nothing.
+
+        Raises:
+            Invalid: there is no such panel, or too many answers would be wanted. Conflict: it takes no answers.
+        """
         with self.reading(annotation) as index:
             unknown = [panel for panel in panels if panel not in index.panels]
         if unknown:
             raise Invalid(f"The annotation has no panel {unknown[0][:80]!r}.", field="panels")
 
         def update(record: AnnotationRecord) -> Mapping[str, object]:
+            if identifier in record.asked:
+                return {"asked": record.asked}  # told again: whoever was cut short may not have come to that
             require_open(record, "labels")
             more = dict(record.more)
             for panel in dict.fromkeys(panels):
                 more[panel] = more.get(panel, 0) + answers
                 if record.answers_per_panel + more[panel] > MOST_ANSWERS:
                     raise Invalid(f"Panel {panel} would be asked for more than {MOST_ANSWERS} times.", field="answers")
-            return {"more": more}
+            asked = [*record.asked, identifier] if identifier else record.asked
+            return {"more": more, "asked": asked[-KEPT_REQUESTS:]}
 
         return self.change(annotation, update)
 

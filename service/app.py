@@ -29,7 +29,7 @@ from service.inference import API_PATH, MaskAPI
 from service.keys import KeyStore
 from service.limits import BodyLimit, Connection, spool_large_parts
 from service.metrics import Observer, share_metrics
-from service.problems import Problem, install
+from service.problems import LastResort, Problem, install
 from service.routes import (
     annotation_results,
     annotation_votes,
@@ -200,6 +200,7 @@ def build_server(settings: Settings, folder: Path) -> Server:
 
     app.user_middleware = [
         Middleware(Observer),
+        Middleware(LastResort),
         Middleware(Guard, keys=state.keys, invitations=state.annotations.invitations, needed=keys_needed(settings)),
         Middleware(BodyLimit, settings=settings),
     ]

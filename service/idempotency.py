@@ -1,6 +1,7 @@
 """`Idempotency-Key`: a POST that is sent again under its key is answered as the first time, and acts no second time.
 
-Everything that may be created with a key has an id made from its contents. So a request whose first sending is not
+Everything that may be created with a key has an id made from its contents or from the key, and what is added to carries
+the ids of what was added. So a request whose first sending is not
 answered yet, or was cut short, is simply carried out again: there is no half-done state to guard against.
 """
 

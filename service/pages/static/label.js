@@ -308,7 +308,8 @@ async function begin() {
     return;
   }
   find("title").textContent = session.title;
-  find("annotator").replaceChildren(element("b", {}, session.annotator), ` · link valid until ${moment(session.expires)}`);
+  find("title").title = session.title;
+  find("annotator").replaceChildren(element("b", {}, session.annotator), element("span", { class: "until" }, ` · link valid until ${moment(session.expires)}`));
   find("progress").hidden = false;
   kept.adopt(session.annotator);
   tell();
