@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from jobs.measurements.ablations import TESTED
 from models.fills import FILLS
 from tests.jobs import world
 from tests.jobs.measuring import Recorder, check_that_batches_change_nothing, measure, refused
@@ -14,17 +15,25 @@ TELLING = ("grey", "blur", "in-painting")
 """Shuffling the patches of a square of one colour leaves it as it is."""
 
 
-def test_a_cue_reliant_classifier_is_flagged_under_every_fill_that_takes_the_cue_away() -> None:
+def test_a_cue_reliant_classifier_fails_under_every_fill_that_takes_the_cue_away() -> None:
     found = measure("ablations", world.looking_at(GREEN), world.samples(24, 3))
     for fill in TELLING:
         entry = found.entry("spurious_control_difference", part=fill)
-        assert (entry.figure.value, entry.flagged) == (1.0, True)
+        assert (entry.figure.value, entry.p_value, entry.flagged) == (1.0, None, False)
         assert found.value("core_accuracy", part=fill) == 0
         assert found.value("core_control_difference", part=fill) == 0
         assert found.value("spurious_evidence", part=fill) == pytest.approx(100 * 16 * 16 / 64**2, rel=0.01)
     assert found.value("spurious_control_difference", part="patch-shuffle") == 0
-    assert found.section.flagged == ("hen",)
-    assert "1 of 1 class" in found.section.answer
+    assert found.section.flagged == ()
+    assert "0 of 1 class" in found.section.answer
+
+
+def test_only_fills_that_hold_their_level_on_classifiers_of_known_reliance_are_tested() -> None:
+    found = measure("ablations", world.looking_at(GREEN), world.samples(24, 3))
+    tested = {entry.part for entry in found.section.entries if entry.p_value is not None}
+    assert tested == set(TESTED)
+    without = measure("ablations", world.looking_at(GREEN), world.samples(24, 3), {"fills": ["grey"]})
+    assert "Nothing is flagged by these fills" in without.section.answer
 
 
 def test_an_object_reliant_classifier_is_not() -> None:
