@@ -14,6 +14,7 @@ from litserve.loops.base import _SENTINEL_VALUE
 from starlette.middleware import Middleware
 
 from jobs.annotations import Annotations
+from jobs.announcer import Announcer, announcing
 from jobs.catalogue import read_catalogue
 from jobs.errors import Invalid, JobsError
 from jobs.queue import JobQueue
@@ -52,6 +53,8 @@ from service.routes import (
     masks,
     pages,
     trainings,
+    v2,
+    webhooks,
 )
 from service.routes import (
     annotations as annotation_sessions,
@@ -61,6 +64,7 @@ from service.tickets import Tickets
 
 ROUTERS: tuple[APIRouter, ...] = (
     masks.router,
+    v2.router,
     banks.router,
     bank_files.router,
     bank_edits.router,
@@ -78,6 +82,7 @@ ROUTERS: tuple[APIRouter, ...] = (
     annotation_votes.router,
     label.router,
     jobs.router,
+    webhooks.router,
     capabilities.router,
     keys.router,
     health.router,
@@ -143,7 +148,7 @@ class Server(LitServer):
     async def lifespan(self, app: FastAPI) -> AsyncIterator[None]:
         """Ends after the last request; then the workers, which ignore signals, are told to go through their queue."""
         async with super().lifespan(app):
-            with sweeping(app.state.queue):
+            with sweeping(app.state.queue), announcing(app.state.announcer):
                 yield
         for _ in self._inference_workers_config_for_api(API_PATH):
             self._get_request_queue(API_PATH).put(_SENTINEL_VALUE)
@@ -186,6 +191,7 @@ def build_server(settings: Settings, folder: Path) -> Server:
         raise Invalid(problem.detail, field="default_bank", remedy=problem.remedy) from problem
     state.catalogue = read_catalogue(settings)
     state.queue = JobQueue(settings)
+    state.announcer = Announcer(state.queue)
     state.annotations = Annotations(store, state.queue.ledger)
     state.idempotency = Idempotency(state.queue.ledger)
     state.redis = redis.Redis.from_url(

@@ -29,8 +29,10 @@ from service.commands import (
     jobs,
     keys,
     masks,
+    mlflow,
     planted,
     server,
+    webhooks,
 )
 from service.commands.connection import Connection
 from service.console import ExitCode, complain, err, out
@@ -55,6 +57,8 @@ for name, group in {
     "classifier": classifiers.app,
     "encoder": encoders.app,
     "keys": keys.app,
+    "webhook": webhooks.app,
+    "mlflow": mlflow.app,
     "planted": planted.app,
 }.items():
     app.add_typer(group, name=name)

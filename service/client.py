@@ -57,6 +57,7 @@ if TYPE_CHECKING:  # they come with torch, and whoever lists jobs need not wait 
     from jobs.comparison import Comparison
     from jobs.gate import Gate
     from jobs.report import Report
+    from service.webhooks import WebhookClient
 
 Source = Path | IO[bytes]
 """What is uploaded: a path, or an open file, such as one that reports its progress."""
@@ -407,6 +408,15 @@ class Client:
     def label(self) -> LabelClient:
         """What annotators do, where the key is an invitation's token."""
         return LabelClient(self._send)
+
+    # --- Webhooks
+
+    @property
+    def webhooks(self) -> WebhookClient:
+        """Who is told when jobs end."""
+        from service.webhooks import WebhookClient
+
+        return WebhookClient(self._send)
 
     # --- The wire
 
