@@ -103,9 +103,10 @@ Which parts of a picture does a classifier rely on that it should not?
 * **With no bank yet**: submit a discovery, and look at the draft it leaves: candidate features of every class. Let
   people label it in an annotation, and publish the bank.
 * **With no encoder to discover with**: submit a training, which makes one of your own classes.
+* **For other systems**: webhooks tell when jobs end; `/v2` speaks the Open Inference Protocol.
 * **With a bank**: submit an export, and get the masks of a whole data set as files.
 
-Where keys are on, every path but `/livez` and `/readyz` needs one: `Authorization: Bearer cck_...` or `X-API-Key`.
+Where keys are on, every path but the health checks needs one: `Authorization: Bearer cck_...` or `X-API-Key`.
 Errors are RFC 9457 problem details; their `type` is stable, see docs/api.md.
 """
 

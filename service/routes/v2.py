@@ -69,7 +69,13 @@ class Ready(BaseModel):
     """Whether pictures can be answered."""
 
     ready: bool
-    name: str | None = None
+
+
+class ModelReady(BaseModel):
+    """A bank that can be answered with."""
+
+    name: str
+    ready: Literal[True] = True
 
 
 @router.get("", operation_id="v2_server", dependencies=[Depends(require("infer"))], responses=FOUND)
@@ -91,7 +97,9 @@ def live() -> Live:
 )
 def ready(request: Request, response: Response) -> Ready:
     """A model worker can answer. Needs no key."""
-    return _ready(request, response)
+    found = _is_ready(request)
+    response.status_code = 200 if found else 503
+    return Ready(ready=found)
 
 
 @router.get("/models/{bank}", operation_id="v2_model", dependencies=[Depends(require("infer"))], responses=FOUND)
@@ -119,11 +127,14 @@ def model_metadata(request: Request, bank: BankName) -> ModelMetadata:
     "/models/{bank}/ready",
     operation_id="v2_model_ready",
     dependencies=[Depends(require("infer"))],
-    responses={503: {"model": Ready, "description": "No model worker can answer."}, **FOUND},
+    responses={**FOUND, **problem_responses("unavailable")},
 )
-def model_ready(request: Request, bank: BankName, response: Response) -> Ready:
+def model_ready(request: Request, bank: BankName) -> ModelReady:
     """The bank is there and a model worker can answer."""
-    return _ready(request, response, _bank(request, bank).name)
+    found = _bank(request, bank)
+    if not _is_ready(request):
+        raise Problem("unavailable", "No model worker can answer now.", headers={"Retry-After": "5"})
+    return ModelReady(name=found.name)
 
 
 @router.post(
@@ -194,12 +205,10 @@ def _bank(request: Request, name: str) -> Bank:
     return banks.get(name)
 
 
-def _ready(request: Request, response: Response, name: str | None = None) -> Ready:
+def _is_ready(request: Request) -> bool:
     state = request.app.state
     workers = healthy_workers(state.folder, LONGEST_BATCH * state.settings.deadline_seconds)
-    found = any(worker.banks for worker in workers)
-    response.status_code = 200 if found else 503
-    return Ready(ready=found, name=name)
+    return any(worker.banks for worker in workers)
 
 
 def _wanted(request: InferRequest) -> list[WantedOutput]:

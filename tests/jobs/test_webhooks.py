@@ -26,6 +26,11 @@ from tests.jobs.receiver import Receiver, receiving
 
 JOB = "a" * 32
 LOOPBACK = "127.0.0.0/8"
+INSIDE = [
+    *("10.1.2.3", "127.0.0.1", "169.254.169.254", "100.100.100.200", "168.63.129.16", "192.0.0.192", "198.18.0.1"),
+    *("0.0.0.0", "224.0.0.1", "240.0.0.1", "255.255.255.255", "::1", "::", "fe80::1", "fd00:ec2::254", "fec0::1"),
+    *("ff02::1", "::ffff:10.0.0.1", "64:ff9b::a00:1", "2002:a00:1::1"),
+]
 
 
 @pytest.fixture
@@ -202,9 +207,7 @@ def test_names_and_ports_that_answer_nothing() -> None:
 
 @pytest.mark.parametrize(
     "address",
-    ["10.1.2.3", "127.0.0.1", "169.254.169.254", "100.100.100.200", "168.63.129.16", "0.0.0.0", "224.0.0.1"]
-    + ["255.255.255.255", "::1", "::", "fe80::1", "fd00:ec2::254", "fec0::1", "ff02::1", "::ffff:10.0.0.1"]
-    + ["64:ff9b::a00:1", "2002:a00:1::1", "192.0.0.192", "198.18.0.1", "240.0.0.1"],
+    INSIDE,
 )
 def test_addresses_that_are_not_public(address: str) -> None:
     found = ipaddress.ip_address(address)

@@ -76,7 +76,8 @@ def test_it_answers_as_the_masks_route_does(http: httpx.Client, of: str) -> None
         arrays = np.load(io.BytesIO(base64.b64decode(explained["npz"]["data"])))
         for place, label in enumerate(("core", "spurious")):
             expected = arrays[label] if label in arrays else np.zeros_like(found["masks"][row, place])
-            np.testing.assert_array_equal(found["masks"][row, place], expected.astype(np.float32))
+            # One float16 step: a forward's sums depend on the batch a picture happens to be in.
+            np.testing.assert_allclose(found["masks"][row, place], expected.astype(np.float32), rtol=0, atol=2**-11)
         assert found["class"][row] == explained["index"]
         assert found["logits"][row, explained["index"]] == pytest.approx(explained["logit"], rel=1e-5)
         for feature in explained["features"]:
@@ -91,13 +92,9 @@ def test_bytes_pixels_json_and_binary_agree(http: httpx.Client, tiny_bank: Bank)
     outputs = [{"name": "logits", "parameters": {"binary_data": True}}, {"name": "class"}]
     partly = tensors(http.post(PATH, **binary({"inputs": inputs, "outputs": outputs}, raw)))
     assert list(partly) == ["logits", "class"]
-    pixels = np.stack(
-        [
-            prepare(np.asarray(Image.open(io.BytesIO(content))), tiny_bank.manifest.backbone.preprocessing).numpy()
-            / 255
-            for content in PICTURES
-        ]
-    ).astype("<f4")
+    preprocessing = tiny_bank.manifest.backbone.preprocessing
+    opened = [np.asarray(Image.open(io.BytesIO(content))) for content in PICTURES]
+    pixels = np.stack([prepare(one, preprocessing).numpy() / 255 for one in opened]).astype("<f4")
     tensor = {"name": "pixels", "shape": list(pixels.shape), "datatype": "FP32"}
     as_json = tensors(http.post(PATH, json={"id": "7", "inputs": [{**tensor, "data": pixels.tolist()}]}))
     head = {"inputs": [{**tensor, "parameters": {"binary_data_size": pixels.nbytes}}]}
