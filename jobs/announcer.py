@@ -19,7 +19,7 @@ from uuid import uuid4
 import structlog
 
 from jobs.addresses import networks
-from jobs.errors import NotFound
+from jobs.errors import NotFound, Unavailable
 from jobs.headlines import Headlines
 from jobs.queue import JobQueue
 from jobs.records import JobRecord
@@ -59,7 +59,12 @@ class Announcer:
             Unavailable: Redis or the store does not answer.
         """
         for entry, record in self._queue.ledger.ended():
-            self._announce(record)
+            try:
+                self._announce(record)
+            except Unavailable:
+                raise
+            except Exception:  # one end that cannot be told does not hold up the others
+                log.exception("not announced", job=record.id)
             self._queue.ledger.announced(entry)
         names = self.deliveries.due(MOST_AT_ONCE)
         return asyncio.run(self._send_all(names)) if names else 0

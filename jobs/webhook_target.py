@@ -49,7 +49,7 @@ def target_of(url: str) -> Target:
             remedy="Leave it out: messages are signed, which the receiver can check.",
         )
     https = parsed.scheme == "https"
-    return Target(parsed.host, port or (443 if https else 80), https)
+    return Target(parsed.raw_host.decode("ascii"), port or (443 if https else 80), https)
 
 
 async def resolve(target: Target, allowed: Networks) -> list[str]:

@@ -22,6 +22,7 @@ from jobs.settings import Settings
 from jobs.webhook import Subscription, Webhook
 from jobs.webhook_deliveries import Delivery
 from jobs.webhook_message import Outcome, post, signature
+from jobs.webhook_target import target_of
 from tests.jobs.receiver import Receiver, receiving
 
 JOB = "a" * 32
@@ -136,6 +137,21 @@ def test_nothing_is_lost_or_doubled_whoever_dies(announcer: Announcer, receiver:
     assert announcer._queue.ledger.ended() == [], entry
 
 
+def test_an_end_that_cannot_be_told_does_not_hold_up_the_others(
+    announcer: Announcer, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    webhook = announcer.webhooks.add(Subscription(url=receiver.url))
+    end_a_job(announcer)
+    with monkeypatch.context() as patch:
+        patch.delattr("jobs.announcer.end_of")
+        assert announcer.step() == 0
+    ledger = announcer._queue.ledger
+    assert ledger.ended() == []
+    assert ledger.move(JOB, [JobState.FAILED], JobState.CANCELLED, finished=datetime.now(UTC))
+    assert announcer.step() == 1
+    assert deliveries(announcer, webhook)[0].state == "delivered"
+
+
 def test_webhooks_hear_what_they_asked_for(announcer: Announcer, receiver: Receiver) -> None:
     announcer.webhooks.add(Subscription(url=receiver.url, types=["org.cuecheck.job.succeeded"]))
     end_a_job(announcer)
@@ -240,6 +256,10 @@ def test_subscriptions_that_cannot_be_used(announcer: Announcer, fields: dict[st
         announcer.webhooks.add(Subscription.model_validate(fields))
     assert refused.value.field == field
     assert list(announcer.webhooks.list()) == []
+
+
+def test_names_in_other_scripts_are_looked_up_as_dns_knows_them() -> None:
+    assert target_of("https://bücher.example/hook").host == "xn--bcher-kva.example"
 
 
 def test_pauses_grow_to_a_bound_and_vary() -> None:
