@@ -83,15 +83,7 @@ def export_csv(index: AnnotationIndex) -> bytes:
             panel.class_index,
             panel.feature_index,
             panel.rank,
-            tuple(
-                RowAnswer(
-                    one.annotator if RELEASED_IDS.fullmatch(one.annotator) else annotator_id(one.annotator),
-                    one.kind,
-                    one.confidence,
-                    one.reason,
-                )
-                for one in _sorted(index.answers.get(panel.id, {}))
-            ),
+            tuple(sorted(map(_row, index.answers.get(panel.id, {}).values()), key=lambda row: row.worker)),
         )
         for panel in index.panels.values()
     )
@@ -240,6 +232,12 @@ def _require_room(index: AnnotationIndex, new: Iterable[ImportedAnswer]) -> None
             raise Invalid(
                 f"The annotators {name!r} and {one.answer.annotator!r} differ only in their spelling.", field="file"
             )
+
+
+def _row(answer: Answer) -> RowAnswer:
+    known = RELEASED_IDS.fullmatch(answer.annotator) is not None
+    worker = answer.annotator if known else annotator_id(answer.annotator)
+    return RowAnswer(worker, answer.kind, answer.confidence, answer.reason)
 
 
 def _sorted(answers: Mapping[str, Answer]) -> list[Answer]:

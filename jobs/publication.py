@@ -10,14 +10,15 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from jobs import rows
-from jobs.audit import scope_of
 from jobs.audit_request import AuditRequest
+from jobs.audit_subjects import scope_of
 from jobs.class_map import map_classes
 from jobs.classifiers import get_classifier
 from jobs.counts import Counts
 from jobs.datasets import get_dataset, get_pictures, read_rows
 from jobs.examples import Viewer, exhibits, swap_exhibits
 from jobs.measurement import Tally
+from jobs.model_card import model_card
 from jobs.reduction import find
 from jobs.report import make_report
 from jobs.report_page import render_html
@@ -30,7 +31,7 @@ SKIPPED_COLUMNS = ("sample", "row", "class", "reason", "detail")
 
 
 def publish(store: Store, settings: Settings, request: AuditRequest, plan: ShardPlan, code_version: str) -> None:
-    """Write `skipped.parquet`, `report.html` and, last, `report.json`, whose presence means that all are there.
+    """Write skipped samples, page, model card and, last, `report.json`, whose presence means that all are there.
 
     One shard's table is in memory at a time, and the counts, whose size depends on the bank alone.
 
@@ -69,6 +70,7 @@ def publish(store: Store, settings: Settings, request: AuditRequest, plan: Shard
     shown = exhibits(findings.classes, counts.worst, viewer, request)
     swapped = swap_exhibits(findings.classes, counts.worst_swaps, viewer)
     store.write_bytes(f"{folder}/report.html", render_html(report, shown, swapped).encode())
+    store.write_bytes(f"{folder}/model-card.md", model_card(report).encode())
     store.write_bytes(f"{folder}/report.json", report.to_json())
 
 

@@ -44,6 +44,7 @@ class Store:
         self._root = self._open()
         self.is_local = isinstance(self._files, LocalFileSystem)
         self._scratch = Path(self._root, ".scratch") if self.is_local or scratch is None else scratch
+        self._was_here = self.is_local and self._scratch.is_dir()
 
     @classmethod
     def from_settings(cls, settings: Settings) -> Store:
@@ -66,41 +67,43 @@ class Store:
 
     def exists(self, name: str) -> bool:
         """Whether there is a file of this name."""
-        with _translated(name):
+        with self._translated(name):
             try:  # `isfile` says no where the storage does not answer
                 return bool(self._files.info(self._path(name))["type"] == "file")
             except FileNotFoundError:
+                self._require_here()
                 return False
 
     def size(self, name: str) -> int:
         """Size of a file, bytes."""
-        with _translated(name):
+        with self._translated(name):
             return int(self._files.info(self._path(name))["size"])
 
     def list(self, folder: str) -> Iterator[str]:
         """Names right below a folder, without the folder, sorted; nothing for a folder that does not exist."""
-        with _translated(folder):
+        with self._translated(folder):
             try:
                 entries = self._files.ls(self._path(folder), detail=False)
             except FileNotFoundError:
+                self._require_here()
                 entries = []
         names = (entry.rstrip("/").rsplit("/", 1)[-1] for entry in entries)
         yield from sorted(name for name in names if not name.startswith("."))  # those are still being written
 
     def read_bytes(self, name: str) -> bytes:
         """The whole of a file that is known to be small."""
-        with _translated(name):
+        with self._translated(name):
             return bytes(self._files.cat_file(self._path(name)))
 
     def read_range(self, name: str, offset: int, length: int) -> bytes:
         """`length` bytes from `offset`; fewer where the file ends before."""
-        with _translated(name):
+        with self._translated(name):
             return bytes(self._files.cat_file(self._path(name), start=offset, end=offset + length))
 
     @contextmanager
     def open(self, name: str) -> Iterator[IO[bytes]]:
         """A seekable file for reading, for many ranges of one file or for streaming it."""
-        with _translated(name):
+        with self._translated(name):
             file = self._files.open(self._path(name), "rb")
         with file:
             yield file
@@ -108,14 +111,14 @@ class Store:
     def write_bytes(self, name: str, data: bytes) -> None:
         """Write a small file, replacing one of the same name."""
         with self.scratch_file() as local:
-            with _translated(name):
+            with self._translated(name):
                 local.write_bytes(data)
             self.write_file(name, local)
 
     def write_file(self, name: str, local: Path) -> None:
         """Move a local file into the store under `name`, replacing one of the same name; `local` is gone then."""
         path = self._path(name)
-        with _translated(name):
+        with self._translated(name):
             if self.is_local:
                 Path(path).parent.mkdir(parents=True, exist_ok=True)
                 _move(local, Path(path))
@@ -140,15 +143,17 @@ class Store:
     def delete(self, name: str) -> None:
         """Remove a file, or a folder with all it holds; one that is not there is no error."""
         path = self._path(name)
-        with _translated(name):
+        with self._translated(name):
             if self._files.exists(path):
                 self._files.rm(path, recursive=True)
 
     @contextmanager
     def scratch_file(self) -> Iterator[Path]:
         """A fresh local path on the store's own disk where possible; whatever is there at the end is removed."""
-        with _translated(str(self._scratch)):
+        with self._translated(str(self._scratch)):
+            self._require_here()
             self._scratch.mkdir(parents=True, exist_ok=True)
+            self._was_here = self.is_local
             handle, name = tempfile.mkstemp(dir=self._scratch)
             os.close(handle)
         path = Path(name)
@@ -166,7 +171,7 @@ class Store:
             yield Path(self._path(name))
             return
         with self.scratch_file() as local:
-            with _translated(name):
+            with self._translated(name):
                 self._files.get_file(self._path(name), str(local))
             yield local
 
@@ -176,6 +181,33 @@ class Store:
         for path in self._scratch.glob("*"):
             if path.stat().st_mtime < oldest:
                 path.unlink(missing_ok=True)
+
+    def _require_here(self) -> None:
+        """Raises `Unavailable` where a local folder that was there is gone, such as that of a disk not mounted.
+
+        Nothing is missing then, and what was written would be lost as soon as the folder is back.
+        """
+        if self._was_here and not self._scratch.is_dir():
+            raise Unavailable("The store's folder is gone.", remedy="Bring it back, then try again.")
+
+    @contextmanager
+    def _translated(self, name: str) -> Iterator[Any]:
+        """Turn what file systems raise into the errors of this room."""
+        try:
+            yield
+        except JobsError:
+            raise
+        except FileNotFoundError as error:
+            self._require_here()
+            raise NotFound(f"The store holds no {name!r}.") from error
+        except OSError as error:
+            raise store_error(error, name) from error
+        except Exception as error:
+            if type(error).__module__ == "builtins":
+                raise  # a mistake of ours
+            raise Unavailable(
+                f"The store failed at {name!r}: {error}"
+            ) from error  # an object store's driver has its own
 
     def _path(self, name: str) -> str:
         if not name or any(part in ("", ".", "..") for part in name.split("/")):
@@ -216,20 +248,3 @@ def store_error(error: OSError, name: str) -> Unavailable:
             f"No room in the store for {name!r}: {error.strerror}.", remedy="Free some space, then try again."
         )
     return Unavailable(f"The store failed at {name!r}: {error}")
-
-
-@contextmanager
-def _translated(name: str) -> Iterator[Any]:
-    """Turn what file systems raise into the errors of this room."""
-    try:
-        yield
-    except JobsError:
-        raise
-    except FileNotFoundError as error:
-        raise NotFound(f"The store holds no {name!r}.") from error
-    except OSError as error:
-        raise store_error(error, name) from error
-    except Exception as error:
-        if type(error).__module__ == "builtins":
-            raise  # a mistake of ours
-        raise Unavailable(f"The store failed at {name!r}: {error}") from error  # an object store's driver has its own

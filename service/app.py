@@ -30,7 +30,7 @@ from service.inference import API_PATH, MaskAPI
 from service.keys import KeyStore
 from service.limits import BodyLimit, Connection, spool_large_parts
 from service.metrics import Observer, share_metrics
-from service.problems import Problem, install
+from service.problems import LastResort, Problem, install
 from service.routes import (
     annotation_results,
     annotation_votes,
@@ -51,6 +51,7 @@ from service.routes import (
     keys,
     label,
     masks,
+    mitigations,
     pages,
     trainings,
     v2,
@@ -77,6 +78,7 @@ ROUTERS: tuple[APIRouter, ...] = (
     discoveries.router,
     trainings.router,
     exports.router,
+    mitigations.router,
     annotation_sessions.router,
     annotation_results.router,
     annotation_votes.router,
@@ -105,6 +107,7 @@ Which parts of a picture does a classifier rely on that it should not?
 * **With no encoder to discover with**: submit a training, which makes one of your own classes.
 * **For other systems**: webhooks tell when jobs end; `/v2` speaks the Open Inference Protocol.
 * **With a bank**: submit an export, and get the masks of a whole data set as files.
+* **With a classifier that relies on spurious features**: submit a mitigation, and get one that relies on them less.
 
 Where keys are on, every path but the health checks needs one: `Authorization: Bearer cck_...` or `X-API-Key`.
 Errors are RFC 9457 problem details; their `type` is stable, see docs/api.md.
@@ -204,6 +207,7 @@ def build_server(settings: Settings, folder: Path) -> Server:
 
     app.user_middleware = [
         Middleware(Observer),
+        Middleware(LastResort),
         Middleware(Guard, keys=state.keys, invitations=state.annotations.invitations, needed=keys_needed(settings)),
         Middleware(BodyLimit, settings=settings),
     ]

@@ -16,8 +16,10 @@ XML, MARKDOWN = "application/xml", "text/markdown"
 MEDIA_TYPES = {
     "json": JSON,
     "html": "text/html; charset=utf-8",
+    "md": f"{MARKDOWN}; charset=utf-8",
     "jpg": JPEG,
     "png": PNG,
+    "md": "text/markdown; charset=utf-8",
     "parquet": "application/vnd.apache.parquet",
     "csv": "text/csv; charset=utf-8",
     "zip": "application/zip",
@@ -28,7 +30,7 @@ CHUNK = 2**18
 KEPT = {"Cache-Control": "private, max-age=86400", "X-Content-Type-Options": "nosniff"}
 """What a job has left never changes: the id stands for everything that decides its bytes."""
 HTML_POLICY = (
-    "sandbox allow-scripts allow-popups; default-src 'none'; img-src data:; style-src 'unsafe-inline'; "
+    "sandbox allow-scripts allow-popups allow-downloads; default-src 'none'; img-src data:; style-src 'unsafe-inline'; "
     "script-src 'unsafe-inline'"
 )
 """A report shows names that strangers chose: in a sandbox even one that slipped through could not reach the service."""

@@ -20,8 +20,10 @@ from jobs.annotation import (
 )
 from jobs.annotation_assignment import before, left
 from jobs.annotation_index import AnnotationIndex
+from jobs.annotation_results import label_of
 from jobs.annotation_validation import GROUPS
 from models.agreement import Place
+from models.bank import Kind
 
 PICTURES = "/v1/label/pictures"
 ROWS = ("picture", "heat map", "attack")
@@ -39,7 +41,7 @@ QUESTIONS: dict[Stage, dict[str, str]] = {
         "two things, what grows there is the one that is meant.",
     },
     "validation": {
-        "same": "Do the heat maps of all three groups of pictures show the same thing?",
+        "same": "Do the heat maps of all three groups of pictures show the same thing, that which was labelled?",
         "different": "Tick the pictures on which something else is shown.",
     },
 }
@@ -77,6 +79,14 @@ class Mine(BaseModel):
     reason: str | None = None
     same: bool | None = None
     different: tuple[int, ...] | None = None
+    seconds: float | None = Field(None, description="Time spent on the panel until then.")
+
+
+class Labelled(BaseModel):
+    """What the first round made of a panel: with that its pictures are compared in the second."""
+
+    kind: Kind
+    reason: str | None = Field(None, description="In the words of the surest of those who said so.")
 
 
 class LabelPanel(BaseModel):
@@ -86,6 +96,7 @@ class LabelPanel(BaseModel):
     stage: Stage
     class_: LabelClass = Field(alias="class")
     feature_index: int
+    rank: int = Field(description="Of the feature among those of its class, from 1.")
     panel_href: str = Field(examples=[f"{PICTURES}/panels/3-57.jpg"])
     tile: int = Field(description="Side of a tile, pixels.")
     columns: int
@@ -102,6 +113,7 @@ class LabelPanel(BaseModel):
         "within the class's top fifth; each a picture of tiles with their heat maps below.",
     )
     pictures: int | None = Field(None, description="In each of those groups.")
+    labelled: Labelled | None = Field(None, description="In the second round: what its label is.")
 
     model_config = ConfigDict(populate_by_name=True)
 
@@ -183,6 +195,7 @@ def described(index: AnnotationIndex, invitation: Invitation, panel: Panel, row:
             strip_href=f"{PICTURES}/{about.strip}" if about.strip else None,
         ),
         feature_index=panel.feature_index,
+        rank=panel.rank,
         panel_href=f"{PICTURES}/{panel.file}",
         tile=panel.tile,
         columns=panel.columns,
@@ -194,14 +207,30 @@ def described(index: AnnotationIndex, invitation: Invitation, panel: Panel, row:
         previous=before(validations, panel.id) if second else before(labels, panel.id),
         groups={group: f"{PICTURES}/validation/{panel.id}-{group}.jpg" for group in GROUPS} if row else None,
         pictures=row.pictures if row else None,
+        labelled=_labelled(index, panel.id) if row else None,
     )
+
+
+def _labelled(index: AnnotationIndex, panel: str) -> Labelled | None:
+    """The label with one reason: what was meant by `background` cannot be told from the kind alone."""
+    decided = label_of(index, panel)
+    if decided is None:
+        return None
+    _, kind = decided
+    fitting = [
+        one
+        for one in index.answers[panel].values()
+        if one.reason and (one.kind == kind or (kind == "ambiguous" and one.kind != "main_object"))
+    ]
+    surest = max(fitting, key=lambda one: (one.confidence or 0, -len(one.reason)), default=None)
+    return Labelled(kind=kind, reason=surest.reason if surest else None)
 
 
 def _mine(given: Answer | ValidationAnswer | None) -> Mine | None:
     match given:
         case Answer():
-            return Mine(kind=given.kind, confidence=given.confidence, reason=given.reason)
+            return Mine(kind=given.kind, confidence=given.confidence, reason=given.reason, seconds=given.seconds)
         case ValidationAnswer():
-            return Mine(same=given.same, different=given.different)
+            return Mine(same=given.same, different=given.different, seconds=given.seconds)
         case _:
             return None

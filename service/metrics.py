@@ -119,7 +119,7 @@ class Observer:
         try:
             await self.app(scope, receive, observed)
         except Exception:
-            status = 500  # answered further out, by Starlette's last resort, which calls our handler
+            status = 500  # in the middle of an answer: the connection ends with it
             raise
         finally:
             counted.requests_in_flight.dec()

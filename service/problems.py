@@ -18,6 +18,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import Response
 from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from jobs.errors import Conflict, Invalid, JobsError, LimitExceeded, NotFound, Unavailable
 from models.errors import ModelsError, UnknownClassError
@@ -223,13 +224,40 @@ def install(app: FastAPI) -> None:
             case HTTPException():
                 found = from_http_exception(error)
             case _:
-                log.error("request failed", request_id=request_id(request.scope), exc_info=error)
-                found = Problem("internal", "The service failed on this request; its log has the reason.")
+                raise error
         return found.response(request_id(request.scope))
 
     app.add_exception_handler(Problem, problem)
-    for family in (JobsError, ModelsError, RequestValidationError, HTTPException, Exception):
+    for family in (JobsError, ModelsError, RequestValidationError, HTTPException):
         app.add_exception_handler(family, translated)
+
+
+class LastResort:
+    """ASGI middleware that answers where the service itself failed, once the reason is in the log.
+
+    A handler of Starlette 1.10 for `Exception` raises it again after its answer, and uvicorn 0.54 then breaks the
+    connection: whoever has sent the next request on it already is told "connection reset".
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        begun = False
+
+        async def watched(message: Message) -> None:
+            nonlocal begun
+            begun = True
+            await send(message)
+
+        try:
+            await self.app(scope, receive, watched)
+        except Exception as error:
+            if scope["type"] != "http" or begun:
+                raise  # an answer that cannot be finished has to end with its connection
+            log.error("request failed", request_id=request_id(scope), exc_info=error)
+            problem = Problem("internal", "The service failed on this request; its log has the reason.")
+            await problem.response(request_id(scope))(scope, receive, send)
 
 
 def problem_responses(*kinds: str) -> dict[int | str, dict[str, Any]]:

@@ -90,15 +90,17 @@ def more(
     """Ask for more answers on some panels, such as those on which people are split."""
     annotations: Annotations = request.app.state.annotations
     idempotency: Idempotency = request.app.state.idempotency
+    fingerprint = fingerprint_of(wanted.model_dump_json())
+    # The annotation itself knows what was carried out, so a request that was cut short adds nothing when sent again.
+    identifier = fingerprint_of("more", principal.id, key, fingerprint)[:12] if key is not None else None
 
     def act() -> Response:
-        annotations.want_more(annotation, wanted.panels, wanted.answers)
+        annotations.want_more(annotation, wanted.panels, wanted.answers, identifier)
         with annotations.reading(annotation) as index:
             answer = annotation_answer(index).model_dump_json()
         headers = {"Location": f"/v1/annotations/{annotation}"}
         return Response(answer, 200, headers, media_type="application/json")
 
-    fingerprint = fingerprint_of(wanted.model_dump_json())
     return idempotency.once(key, principal.id, f"POST {request.url.path}", fingerprint, act)
 
 

@@ -27,6 +27,7 @@ PARTS = (
     "export",
     "annotation_page",
     "annotation",
+    "report",
 )
 
 

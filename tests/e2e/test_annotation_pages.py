@@ -132,6 +132,7 @@ def test_everything_is_done_by_keyboard_and_said(open_page: OpenPage, session: S
     page = open_page(link_of(session.invite("Ada")))
     first = shown(page)
     expect(page.locator("#news")).to_contain_text(re.compile(r"(ant|bee), panel \d of 4"))
+    expect(page.locator("#which")).to_have_text(re.compile(r"Panel \d of 4 · rank \d · feature \d+"))
     expect(page.locator("#strip .tile")).to_have_count(2)  # the sheet has room for six
     page.keyboard.press("Enter")
     expect(page.locator("#missing")).to_have_text("Choose what the red places show.")
@@ -207,6 +208,37 @@ def test_one_goes_on_where_one_left_off(open_page: OpenPage, session: Session) -
     expect(page.locator(f"#panel[data-panel='{first}']")).to_be_visible()
 
 
+def test_the_time_spent_on_a_panel_adds_up_over_reloads_but_not_while_hidden(
+    open_page: OpenPage, session: Session
+) -> None:
+    page = open_page("about:blank")
+    page.clock.install()
+    page.goto(link_of(session.invite("Ada")))
+    first = shown(page)
+    page.keyboard.press("1")  # an answer is begun: the page comes back to it
+    page.clock.fast_forward("00:40")
+    page.reload()
+    assert shown(page) == first
+    page.evaluate("Object.defineProperty(document, 'hidden', {get: () => window.away ?? false, configurable: true})")
+    for away, time in (("true", "02:00:00"), ("false", "00:20")):
+        page.evaluate(f"window.away = {away}; document.dispatchEvent(new Event('visibilitychange'))")
+        page.clock.fast_forward(time)
+    answer(page)
+    expect_turned(page, first)
+    expect_saved(page)
+    (given,) = answers_of(session)
+    assert 60 <= given["seconds"] < 120
+    page.reload()
+    shown(page)
+    page.keyboard.press("p")
+    expect(page.locator(f"#panel[data-panel='{first}']")).to_be_visible()
+    page.clock.fast_forward("02:00")
+    page.keyboard.press("Enter")
+    expect_turned(page, first)
+    expect_saved(page)
+    assert 180 <= answers_of(session)[0]["seconds"] < 300
+
+
 def test_a_double_click_and_a_second_tab_count_once(open_page: OpenPage, session: Session) -> None:
     href = link_of(session.invite("Ada"))
     page = open_page(href)
@@ -263,22 +295,38 @@ def test_reasons_and_names_are_text_and_never_markup(open_page: OpenPage, server
 # --- When something is away
 
 
-def test_a_service_that_goes_away_in_mid_vote_costs_no_answer(open_page: OpenPage, start_server: StartServer) -> None:
-    """Kept, said, sent again, counted once; also after the page was closed meanwhile."""
+def test_the_store_away_in_mid_vote_and_a_killed_service_cost_no_answer(
+    open_page: OpenPage, start_server: StartServer
+) -> None:
+    """Both are said; each answer is kept, sent again and counted once, the one that was in flight at the kill too."""
     with tempfile.TemporaryDirectory(prefix="cuecheck-") as folder, RedisServer(Path(folder)) as redis:
         first = start_server(redis_url=redis.url)
         session = new_session(first)
         page = open_page(link_of(session.invite("Ada")), base=first.url)
-        answers = [answer(page, reason="before")]
-        expect_turned(page, answers[0])
+        shown(page)
+        store, away = first.settings.data_dir / "store", first.settings.data_dir / "away"
+        store.rename(away)
+        answers = [answer(page, reason="the disk is away")]
+        expect(page.locator("#saved-words")).to_contain_text("The service cannot save at the moment: 1 answer kept")
+        assert not store.exists()
+        away.rename(store)
+        page.get_by_role("button", name="Send now").click()
         expect_saved(page)
-        first.stop()
-        answers.append(answer(page, reason="while it is away"))
+        expect_turned(page, answers[0])
+        family = first.family()
+        for process in family:
+            process.suspend()  # the answer reaches it, and it says nothing any more
+        answers.append(answer(page, reason="killed"))
+        expect(page.locator("#saved-words")).to_have_text("Saving…")
+        for process in family:
+            process.kill()
+        first.process.wait()
         expect(page.locator("#saved-words")).to_contain_text(
             "No connection to the service: 1 answer kept on this device"
         )
         expect_turned(page, answers[1])  # the next panel was loaded ahead
         again = start_server(redis_url=redis.url, port=first.settings.port, data_dir=first.settings.data_dir)
+        page.get_by_role("button", name="Send now").click()
         expect_saved(page)
         expect(page.locator("#reached")).to_have_text("2 of 4 · 2 left")
         assert sorted(one["panel"] for one in answers_of(session)) == sorted(answers)
@@ -527,9 +575,13 @@ def test_two_people_make_a_bank_of_a_discovery(
                 for done in (1, 2):  # the page goes on by itself when the pictures are drawn
                     shown(page)
                     expect(page.locator("section.group h2")).to_contain_text(["Highest", "Middle", "Lowest"])
-                    page.keyboard.press("1" if same else "2")
-                    page.get_by_label("Lowest 1 shows something else").check()
+                    expect(page.locator("#labelled")).to_have_text("Labelled main object: “the ground”")
+                    for key in ("ArrowDown", "ArrowRight", "x", "ArrowRight", "Space", "ArrowLeft", "x"):
+                        page.keyboard.press(key)
+                    expect(page.get_by_label("Lowest 1 shows something else")).to_be_checked()
                     expect(page.locator("#ticked")).to_have_text("1 picture ticked as different.")
+                    page.keyboard.press("1" if same else "2")
+                    expect(page.get_by_label("Middle 1 shows something else")).to_be_focused()
                     page.keyboard.press("Enter")
                     expect_saved(page)
                     expect(page.locator("#problem")).to_be_empty()
@@ -567,6 +619,9 @@ def discovered(server: RunningServer, folder: Path) -> Session:
 
 # --- For everyone
 
+FAINT = Path(__file__).with_name("faint_text.js").read_text()
+"""Texts that stand out too little from what is behind them: WCAG 2 asks for 4.5 to 1, of large ones for 3 to 1."""
+
 READY = {"label": ".tiles", "annotation": "#annotators tbody tr", "annotations": "li.job"}
 """What each page shows when it is there."""
 
@@ -590,6 +645,7 @@ def test_nothing_is_wider_than_a_phone(open_page: OpenPage, session: Session, wh
     page = open_page(paths[which], viewport=PHONE, color_scheme=scheme, has_touch=True, is_mobile=True)
     expect(page.locator(READY[which]).first).to_be_visible()
     assert page.evaluate("document.documentElement.scrollWidth") <= PHONE["width"]
+    assert page.evaluate(FAINT) == {}
     small = page.evaluate(
         """() => [...document.querySelectorAll("#answer .pick, #answer button, .panel-votes .choose")]
             .filter((target) => target.checkVisibility() && target.getBoundingClientRect().height < 40)

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import base64
+import hashlib
 import io
 import json
 import re
 from datetime import UTC, datetime
+from html import unescape
 from html.parser import HTMLParser
 from pathlib import Path
+from typing import Any
 
 import jsonschema
 import numpy as np
@@ -16,53 +19,25 @@ import pytest
 import torch
 from PIL import Image
 
+from jobs import markdown
 from jobs.audit import audit_shard
 from jobs.classification import Predict
-from jobs.classifiers import ClassifierRecord
 from jobs.counts import Counts
-from jobs.datasets import DatasetRecord, Sample
+from jobs.datasets import Sample
 from jobs.examples import Exhibit, SwapExhibit, Viewer, exhibits, spotlight, swap_exhibits
 from jobs.figures import Figure
+from jobs.model_card import model_card
 from jobs.reduction import find
 from jobs.report import Report, make_report, schema
 from jobs.report_page import render_html
-from jobs.trial import Trial
+from jobs.sections import Entry, Metric, Point, Section, Series
 from models.bank import Bank
-from models.classifiers.spec import ClassifierSpec
 from tests.jobs import world
+from tests.jobs.large_report import classifier, dataset
 
 ROOT = Path(__file__).resolve().parents[2]
 BANK = world.bank()
-
-
-def record(name: str = "barn birds", classes: tuple[str, ...] = ("hen", "owl")) -> ClassifierRecord:
-    trial = Trial(
-        provider="CPUExecutionProvider",
-        network_isolated=True,
-        fixed_batch=None,
-        seconds_to_open=1,
-        seconds_per_picture=1,
-        warnings=[],
-    )
-    spec = ClassifierSpec(format="onnx", classes=classes, preprocessing=world.PREPROCESSING, name=name, version="7")
-    return ClassifierRecord(id="c" * 64, spec=spec, blob="b" * 64, bytes=1, trial=trial, created=datetime.now(UTC))
-
-
-def dataset(pictures: int) -> DatasetRecord:
-    return DatasetRecord(
-        id="d" * 64,
-        name="farm",
-        format="zip",
-        blob="d" * 64,
-        bytes=1,
-        pictures=pictures,
-        classes=["hen", "owl"],
-        class_pictures=[0, 0],
-        skipped_counts={},
-        skipped=[],
-        warnings=[],
-        created=datetime.now(UTC),
-    )
+CLASSES = ("hen", "owl")
 
 
 Published = tuple[Report, list[Exhibit], list[SwapExhibit]]
@@ -76,7 +51,16 @@ def audit(predict: Predict, hens: int = 40, name: str = "barn birds", bank: Bank
     table = audit_shard(items, subjects, world.REQUEST, 10**6, lambda done: None)
     counts = Counts.of(bank, [table])
     findings = find(counts, bank, world.REQUEST.seed)
-    report = make_report("a" * 32, "1.0+0", world.REQUEST, record(name), dataset(len(items)), bank, counts, findings)
+    report = make_report(
+        "a" * 32,
+        "1.0+0",
+        world.REQUEST,
+        classifier(name, CLASSES),
+        dataset("farm", CLASSES, len(items)),
+        bank,
+        counts,
+        findings,
+    )
     viewer = Viewer(
         bank=bank,
         backbone=world.backbone(),
@@ -100,7 +84,7 @@ def sound() -> Published:
 
 
 class Page(HTMLParser):
-    """Elements of a page: tags with attributes, and the text outside <style>."""
+    """Elements of a page: tags with attributes, and the text outside <style> and <script>."""
 
     def __init__(self, html: str) -> None:
         super().__init__()
@@ -114,7 +98,7 @@ class Page(HTMLParser):
         self._tag = tag
 
     def handle_data(self, data: str) -> None:
-        if self._tag != "style":
+        if self._tag not in ("style", "script"):
             self.text += data
 
 
@@ -244,11 +228,11 @@ def test_the_page_opens_with_the_answer_and_asks_the_network_for_nothing(reliant
     page = Page(html)
     assert page.text.index(reliant[0].answer) < page.text.index("Class by class")
     tags = {tag for tag, _ in page.elements}
-    assert not tags & {"script", "link", "iframe", "object", "embed", "base"}
+    assert not tags & {"link", "iframe", "object", "embed", "base"}
     for _, attributes in page.elements:
         for name in ("src", "href", "srcset", "action"):
             value = attributes.get(name) or ""
-            assert value == "" or value.startswith(("data:image/jpeg", "#")), value
+            assert value == "" or value.startswith(("data:image/jpeg", "data:text/", "#")), value
     assert "url(" not in html
     assert "@import" not in html
 
@@ -269,12 +253,100 @@ def test_the_page_says_all_that_the_report_says(reliant: Published) -> None:
         assert said in text
 
 
-def test_names_from_users_are_escaped() -> None:
-    report, shown, swapped = audit(world.looking_at(world.GREEN), name="<script>alert(1)</script>")
-    html = render_html(report, shown, swapped)
-    assert "<script" not in html
+def test_the_policy_allows_the_own_script_and_style_by_their_digests_alone(reliant: Published) -> None:
+    html = render_html(*reliant)
+    policy = re.search(r'Content-Security-Policy" content="([^"]*)"', html)
+    assert policy is not None
+    allowed = unescape(policy[1])
+    for tag in ("style", "script"):
+        (inlined,) = re.findall(f"<{tag}>(.*?)</{tag}>", html, re.DOTALL)
+        digest = base64.b64encode(hashlib.sha256(inlined.encode()).digest()).decode()
+        assert f"{tag}-src 'sha256-{digest}'" in allowed
+    assert allowed.startswith("default-src 'none'; img-src data:;")
+    assert " style=" not in html  # the policy would drop it
+
+
+@pytest.mark.parametrize("hostile", ["<script>alert(1)</script>", '</script><b x="', "\u2028<!--<script>"])
+def test_names_from_users_are_escaped(hostile: str, reliant: Published) -> None:
+    report = reliant[0]
+    hen = report.findings.classes[0].model_copy(update={"name": hostile})
+    named = report.model_copy(
+        update={
+            "classifier": report.classifier.model_copy(update={"name": hostile}),
+            "dataset": report.dataset.model_copy(update={"name": hostile}),
+            "findings": report.findings.model_copy(update={"classes": [hen], "without_pictures": [hostile]}),
+            "sections": (section_of(hostile),),
+        }
+    )
+    html = render_html(named, [], [])
+    assert hostile not in html
     assert "<b>torn" not in html
-    assert "&lt;script&gt;" in html
+    assert html.count("<script") == html.count("</script>") == 3  # the script, and the data of the page and the section
+    classes, section = embedded(html)
+    assert classes["names"][0] == hostile
+    assert section["parts"] == [hostile]
+    assert hostile not in model_card(named)
+
+
+def embedded(html: str) -> list[dict[str, Any]]:
+    """The data within a page."""
+    return [
+        json.loads(own) for own in re.findall(r'<script type="application/json"[^>]*>(.*?)</script>', html, re.DOTALL)
+    ]
+
+
+def section_of(name: str) -> Section:
+    """Of a measurement nobody knows, with one class and part of that name."""
+    metric = Metric(name="depth", title=name, unit="energy", worse="lower", about=name)
+    figure = Figure(value=3.5, low=2.25, high=4.75, n=30, reading=f"It is 3.5 on {name}.")
+    withheld = Figure(value=None, low=None, high=None, n=3, withheld=f"3 {name} are too few", reading="Withheld.")
+    return Section(
+        name="plumbing",
+        title=name,
+        answer=f"Deep in {name}.",
+        method=(name,),
+        metrics=(metric,),
+        entries=(
+            Entry(metric="depth", part=name, figure=figure),
+            Entry(metric="depth", of=name, feature=7, part=name, figure=withheld),
+            Entry(metric="depth", of=name, part=name, figure=figure, p_value=0.01, adjusted_p_value=0.02, flagged=True),
+        ),
+        series=(
+            Series(name="curve", title=name, x_title=name, unit="nats", of=name, points=(Point(x=0.5, figure=figure),)),
+        ),
+    )
+
+
+def test_a_measurement_that_the_page_has_never_heard_of_is_shown_whole(reliant: Published) -> None:
+    section = section_of("the well")
+    html = render_html(reliant[0].model_copy(update={"sections": (section,)}), [], [])
+    page = Page(html)
+    for said in (section.answer, "(lower is worse)", "3.50", "2.25 to 4.75", "flagged", "0.0200", "withheld"):
+        assert said in page.text
+    data = embedded(html)[1]
+    flagged, withheld = data["entries"]
+    assert (flagged[4:7], flagged[7]) == ([0.01, 0.02, 1], [3.5, 2.25, 4.75, 30])
+    assert (withheld[2], withheld[7][:4]) == (7, [None, None, None, 3])
+    assert list(data["series"]["curve"].values()) == [[[0.5, [3.5, 2.25, 4.75, 30]]]]
+    assert any(attributes.get("data-series") == "curve" for tag, attributes in page.elements if tag == "figure")
+
+
+def test_a_section_without_figures_says_why(reliant: Published) -> None:
+    empty = section_of("the well").model_copy(update={"entries": (), "series": (), "withheld": "It was dry."})
+    text = Page(render_html(reliant[0].model_copy(update={"sections": (empty,)}), [], [])).text
+    assert "It was dry." in text
+    assert "Over all classes" not in text
+
+
+def test_the_model_card_says_what_was_audited_what_was_found_and_what_it_cannot_say(reliant: Published) -> None:
+    report = reliant[0]
+    card = model_card(report)
+    assert report.answer in card
+    assert "Flagged classes: hen." in card
+    for said in (report.classifier.file, report.dataset.id, report.bank.digest, report.audit, "95 % interval"):
+        assert said in card
+    assert all(markdown.escaped(sentence) in card for sentence in report.reservations)
+    assert card in unescape(render_html(*reliant))
 
 
 def test_the_page_can_be_used_by_keyboard_and_read_aloud(reliant: Published) -> None:
@@ -291,13 +363,14 @@ def test_the_page_can_be_used_by_keyboard_and_read_aloud(reliant: Published) -> 
     assert len(identifiers) == len(set(identifiers))
 
 
-def test_a_bank_of_a_thousand_classes_gives_a_page_of_bounded_size() -> None:
+def test_a_page_of_a_thousand_classes_has_them_all_within_bounds() -> None:
     report, *_ = audit(world.looking_at(world.GREEN))
     many = [report.findings.classes[0].model_copy(update={"name": f"class {i}", "index": i}) for i in range(1000)]
     large = report.model_copy(update={"findings": report.findings.model_copy(update={"classes": many})})
     html = render_html(large, [], [])
-    assert len(html) < 1_000_000
+    assert len(html) < 3_000_000
     assert "of 1,000 classes" in html
+    assert len(embedded(html)[0]["classes"]) == 1000
 
 
 def test_probabilities_of_examples_are_those_of_the_rows(reliant: Published) -> None:

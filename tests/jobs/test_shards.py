@@ -69,7 +69,7 @@ def test_an_audit_runs_from_plan_to_report(in_process: Installation) -> None:
     assert (record.state, record.done, record.total) == (JobState.SUCCEEDED, 261, 261)
     assert record.started is not None
     assert record.finished is not None
-    assert set(record.artefacts) >= {"report.json", "report.html", "skipped.parquet"}
+    assert set(record.artefacts) >= {"report.json", "report.html", "model-card.md", "skipped.parquet"}
     report = json.loads(queue.store.read_bytes(f"audits/{record.id}/report.json"))
     assert report["audit"] == record.id
     assert report["findings"]["skipped"] == {"not_a_picture": 1}

@@ -56,6 +56,25 @@ def test_files_are_replaced_and_listed_and_removed(any_store: Store) -> None:
     assert list(any_store.list("nothing")) == []
 
 
+def test_a_local_folder_that_is_gone_is_not_made_anew(tmp_path: Path) -> None:
+    """Its disk is away: nothing is missing, and what was written beside it would be lost when it is back."""
+    store = Store(f"file://{tmp_path}/store")
+    store.write_bytes("a/b", b"kept")
+    (tmp_path / "store").rename(tmp_path / "away")
+    (tmp_path / "store").mkdir()  # where it was mounted
+    for attempt in (
+        lambda: store.write_bytes("a/c", b""),
+        lambda: store.read_bytes("a/b"),
+        lambda: store.exists("a/b"),
+        lambda: list(store.list("a")),
+    ):
+        with pytest.raises(Unavailable, match="gone"):
+            attempt()
+    (tmp_path / "store").rmdir()
+    (tmp_path / "away").rename(tmp_path / "store")
+    assert list(store.list("a")) == ["b"]
+
+
 def test_a_missing_file_is_not_found(any_store: Store) -> None:
     for read in (any_store.read_bytes, any_store.size):
         with pytest.raises(NotFound, match=r"no/such"):

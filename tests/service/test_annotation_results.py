@@ -8,6 +8,7 @@ from typing import Any
 
 import httpx
 import pytest
+import redis
 
 from jobs.annotation_votes import CSV, JSON
 from jobs.store import Store
@@ -122,7 +123,7 @@ def test_panels_are_listed_with_what_was_said(session: Session) -> None:
     assert session.http.get(found["0-0"]["panel_href"]).status_code == 200
 
 
-def test_more_answers_are_asked_for_on_split_panels(session: Session) -> None:
+def test_more_answers_are_asked_for_on_split_panels(session: Session, server: RunningServer) -> None:
     answered(session)
     body = {"panels": ["0-1", "1-2"], "answers": 2}
     headers = {"Idempotency-Key": f"more-{session.id}"}
@@ -130,6 +131,11 @@ def test_more_answers_are_asked_for_on_split_panels(session: Session) -> None:
         more = session.http.post(session.path("/more"), json=body, headers=headers)
         assert more.status_code == 200, more.text
     assert {one["panel"]: one["wanted"] for one in session.panels()}["0-1"] == 5
+    remembered = redis.Redis.from_url(server.settings.redis_url)
+    for name in remembered.scan_iter("cuecheck:idempotency:*"):
+        remembered.delete(name)  # as where the service was killed before it could remember its answer
+    assert session.http.post(session.path("/more"), json=body, headers=headers).status_code == 200
+    assert {one["panel"]: one["wanted"] for one in session.panels()}["0-1"] == 5, "counted once"
     dora = session.invite("Dora")
     assert dora.get().json()["left"] == PANELS - 1, "all but the one that has its answers"
     unknown = session.http.post(session.path("/more"), json={"panels": ["7-7"]})

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pickle
 import re
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from jobs.errors import Conflict, Invalid, LimitExceeded, NotFound, Unavailable
 from models.errors import BankError, UnknownClassError
 from service.problems import KINDS, TYPE_PREFIX, FieldError, Problem, from_jobs_error, from_models_error
 from tests.conftest import ROOT
+from tests.service.conftest import RunningServer
 
 
 @pytest.mark.parametrize(
@@ -70,6 +72,25 @@ def test_errors_of_the_jobs_room_keep_field_and_remedy(error: Any, status: int) 
     problem = from_jobs_error(error)
     assert (problem.status, problem.field, problem.remedy) == (status, error.field, error.remedy)
     assert ("Retry-After" in problem.headers) is (status in (429, 503))
+
+
+def test_a_mistake_of_ours_is_answered_too_and_the_connection_lasts(server: RunningServer) -> None:
+    """Other requests follow on one connection: none of them is reset."""
+    damaged = f"{'0' * 11}a"
+    file = server.settings.data_dir / "store" / "annotations" / damaged / "annotation.json"
+    file.parent.mkdir(parents=True)
+    file.write_text("{}")
+    before = server.log.read_text().count("request failed")
+    try:
+        with httpx.Client(base_url=server.url, timeout=60) as client:
+            for _ in range(5):
+                response = client.get(f"/v1/annotations/{damaged}")
+                assert (response.status_code, response.json()["type"]) == (500, TYPE_PREFIX + "internal")
+                assert response.json()["instance"] == response.headers["X-Request-Id"]
+                assert client.get("/livez").status_code == 200
+    finally:
+        shutil.rmtree(file.parent)
+    assert server.log.read_text().count("request failed") == before + 5
 
 
 def test_errors_of_the_models_room_keep_field_and_remedy() -> None:

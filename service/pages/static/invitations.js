@@ -2,7 +2,7 @@
 
 import { everything } from "./api.js";
 import { element, find } from "./dom.js";
-import { count, moment } from "./format.js";
+import { count, dayAndTime } from "./format.js";
 import { busily, send } from "./send.js";
 
 const COPIED_SECONDS = 2;
@@ -13,7 +13,8 @@ let changed = null;
 function validity({ expires, revoked }) {
   if (revoked) return element("span", { class: "badge state" }, "revoked");
   if (new Date(expires) <= new Date()) return element("span", { class: "badge state" }, "expired");
-  return moment(expires);
+  const [day, time] = dayAndTime(expires).map((part) => element("span", { class: "numbers" }, part));
+  return element("span", {}, day, " ", time);
 }
 
 function row(one) {

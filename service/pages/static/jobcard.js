@@ -37,11 +37,13 @@ const KINDS = {
     title: (asked) => ["Masks", " of ", nameOf(asked.dataset)],
     details: (asked) => `Bank ${asked.bank}, as ${asked.format}`,
     last: "ranking the pictures",
-    result: {
-      label: "Manifest",
-      of: (asked) => nameOf(asked.dataset),
-      path: (id) => `/v1/exports/${id}/artefacts/manifest.json`,
-    },
+    result: { label: "Files", of: (asked) => nameOf(asked.dataset), path: (id) => `/exports/${id}` },
+  },
+  mitigation: {
+    title: (asked) => [nameOf(asked.classifier), " mitigated with ", nameOf(asked.dataset)],
+    details: (asked) => `${asked.method} with bank ${asked.bank}`,
+    last: "comparing before and after",
+    result: { label: "Report", of: (asked) => nameOf(asked.classifier), path: (id) => `/v1/mitigations/${id}/report` },
   },
   validation: {
     title: (asked) => ["Validation round", " of annotation ", asked.annotation],

@@ -1,13 +1,16 @@
 // What one looks at: the class that a panel belongs to, and the panel itself, as large as fits.
 
 import { element, find } from "./dom.js";
+import { count } from "./format.js";
 import { paint, tileGrid } from "./sheet.js";
 
 const NAMES = { picture: "Picture", "heat map": "Heat map", attack: "Attack" };
+const KINDS = { main_object: "main object", background: "background", separate_object: "separate object", ambiguous: "background or separate object" };
 const CLASSES_NAMED = 4;
 
 /** The class: name, description, a strip of examples. */
 export function paintClass({ task, sheets }) {
+  find("which").textContent = `Panel ${count(task.place)} of ${count(task.of)} · rank ${task.rank} · feature ${task.feature_index}`;
   find("class-name").textContent = task.class.name;
   find("class-description").textContent = task.class.description ?? "";
   find("class-description").hidden = !task.class.description;
@@ -15,6 +18,9 @@ export function paintClass({ task, sheets }) {
   const more = also.length - CLASSES_NAMED;
   find("also").hidden = also.length === 0;
   find("also").textContent = `Also strong for ${also.slice(0, CLASSES_NAMED).join(", ")}${more > 0 ? ` and ${more} more` : ""}.`;
+  const { labelled } = task;
+  find("labelled").hidden = !labelled;
+  if (labelled) find("labelled").replaceChildren("Labelled ", element("b", {}, KINDS[labelled.kind]), labelled.reason ? `: “${labelled.reason}”` : "");
   const { strip } = sheets;
   find("strip").hidden = strip === null;
   if (strip === null) return;
