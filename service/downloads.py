@@ -19,7 +19,6 @@ MEDIA_TYPES = {
     "md": f"{MARKDOWN}; charset=utf-8",
     "jpg": JPEG,
     "png": PNG,
-    "md": "text/markdown; charset=utf-8",
     "parquet": "application/vnd.apache.parquet",
     "csv": "text/csv; charset=utf-8",
     "zip": "application/zip",
