@@ -7,6 +7,7 @@
     cuecheck:workers               set of names of workers; what each says is in cuecheck:worker:<name>, which expires
     cuecheck:sweep                 there while somebody swept lately
     cuecheck:restored              set once the jobs of the store are known here
+    cuecheck:ended                 list of the records of jobs that have ended and whose end is not announced yet
     cuecheck:job:<id>              hash: state, times, total, done, shards, message, request
     cuecheck:job:<id>:finished     set of finished shards
     cuecheck:job:<id>:partial      hash: shard -> pictures that its present run has done
@@ -42,13 +43,21 @@ redis.call('HINCRBY', KEYS[4], ARGV[3], 1)
 return 1
 """
 
-# KEYS: job hash, active, states. ARGV: id, states to leave joined by commas, new state, fields and values of the hash.
+MOST_ENDED = 10_000
+"""Ends that wait to be announced, where nobody announces them: the service is down."""
+
+# KEYS: job hash, active, states, ended. ARGV: id, states to leave joined by commas, new state, most ended, fields and
+# values of the hash. What has ended is put down with the record as it is now: a retry may change it before it is told.
 _MOVE = """
 local state = redis.call('HGET', KEYS[1], 'state')
 if not state or not string.find(',' .. ARGV[2] .. ',', ',' .. state .. ',', 1, true) then return 0 end
-redis.call('HSET', KEYS[1], 'state', ARGV[3], unpack(ARGV, 4))
+redis.call('HSET', KEYS[1], 'state', ARGV[3], unpack(ARGV, 5))
 if ARGV[3] == 'queued' or ARGV[3] == 'running' then redis.call('SADD', KEYS[2], ARGV[1])
-else redis.call('SREM', KEYS[2], ARGV[1]) end
+else
+  redis.call('SREM', KEYS[2], ARGV[1])
+  redis.call('RPUSH', KEYS[4], cjson.encode({ARGV[1], redis.call('HGETALL', KEYS[1])}))
+  redis.call('LTRIM', KEYS[4], -tonumber(ARGV[4]), -1)
+end
 redis.call('HINCRBY', KEYS[3], state, -1)
 redis.call('HINCRBY', KEYS[3], ARGV[3], 1)
 return 1
@@ -139,9 +148,24 @@ class Ledger:
     @answering
     def move(self, job: str, leaving: Collection[JobState], state: JobState, **fields: object) -> bool:
         """Change the state and, with it, some fields (None empties one); False where it is not one of `leaving`."""
-        keys = [_job(job), PREFIX + "active", PREFIX + "states"]
-        args = [job, ",".join(leaving), state.value, *_pairs({"message": None, **fields})]
+        keys = [_job(job), PREFIX + "active", PREFIX + "states", PREFIX + "ended"]
+        args = [job, ",".join(leaving), state.value, str(MOST_ENDED), *_pairs({"message": None, **fields})]
         return bool(self._move(keys=keys, args=args))
+
+    @answering
+    def ended(self, most: int = 100) -> list[tuple[str, JobRecord]]:
+        """Jobs whose end is not announced yet, the first first: what `announced` takes, and the record as it ended."""
+        entries = self.client.lrange(PREFIX + "ended", 0, most - 1)
+        found = []
+        for entry in entries:
+            job, flat = json.loads(entry)
+            found.append((entry, _record(job, dict(zip(flat[::2], flat[1::2], strict=True)), [])))
+        return found
+
+    @answering
+    def announced(self, entry: str) -> None:
+        """Forget an end that everybody was told of, or will be."""
+        self.client.lrem(PREFIX + "ended", 1, entry)
 
     @answering
     def note(self, job: str, message: str) -> None:

@@ -12,6 +12,8 @@ from pydantic import AfterValidator, Field
 from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from jobs.addresses import networks
+
 PREFIX = "CUECHECK_"
 KIB, MIB, GIB = 2**10, 2**20, 2**30
 
@@ -20,7 +22,13 @@ def _expand(path: Path) -> Path:
     return path.expanduser().absolute()
 
 
+def _networks(text: str) -> str:
+    networks(text)
+    return text
+
+
 Folder = Annotated[Path, AfterValidator(_expand)]
+Networks = Annotated[str, AfterValidator(_networks)]
 
 
 class Settings(BaseSettings):
@@ -155,6 +163,26 @@ class Settings(BaseSettings):
         "had is an error either way.",
     )
 
+    # --- Webhooks
+    public_url: str | None = Field(
+        None,
+        pattern=r"^https?://[^\s/?#]+[^\s?#]*$",
+        description="Root under which others reach the service, for the links in events; unset: links are paths.",
+        json_schema_extra={"group": "Webhooks"},
+    )
+    webhook_allowed_networks: Networks = Field(
+        "",
+        description="Networks that webhooks may call although they are private, loopback or link-local, such as "
+        "`10.1.0.0/16,127.0.0.0/8`; empty: public addresses only.",
+    )
+    webhook_attempts: int = Field(10, ge=1, le=50, description="Times an event is sent before it is given up.")
+    webhook_retry_seconds: float = Field(
+        5.0,
+        gt=0,
+        description="Pause before an event is sent a second time, seconds; four times as long before every further "
+        "time, up to 4 hours, each varied by half.",
+    )
+
     def environment(self) -> dict[str, str]:
         """The settings as environment variables, for processes started on their behalf."""
         values = self.model_dump(mode="json")
@@ -174,6 +202,8 @@ def _constraints(field: FieldInfo) -> str:
 
 def _default(field: FieldInfo, extra: dict[str, Any]) -> str:
     value = extra.get("shown", field.default)
+    if value == "":
+        return "empty"
     return "unset" if value is None else f"`{str(value).lower() if isinstance(value, bool) else value}`"
 
 

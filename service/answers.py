@@ -38,11 +38,13 @@ class Answer:
     Attributes:
         document: its `PictureAnswer` as JSON; empty if it failed.
         files: PNG and npz files by name, where they do not stand in the document.
+        arrays: tensors by name, where they were asked for instead of a document.
         problem: why there is no answer, if so.
     """
 
     document: bytes = b""
     files: dict[str, bytes] = field(default_factory=dict)
+    arrays: dict[str, NDArray[Any]] = field(default_factory=dict)
     problem: Problem | None = None
 
 

@@ -14,6 +14,7 @@ from litserve.loops.base import _SENTINEL_VALUE
 from starlette.middleware import Middleware
 
 from jobs.annotations import Annotations
+from jobs.announcer import Announcer, announcing
 from jobs.catalogue import read_catalogue
 from jobs.errors import Invalid, JobsError
 from jobs.queue import JobQueue
@@ -53,6 +54,8 @@ from service.routes import (
     mitigations,
     pages,
     trainings,
+    v2,
+    webhooks,
 )
 from service.routes import (
     annotations as annotation_sessions,
@@ -62,6 +65,7 @@ from service.tickets import Tickets
 
 ROUTERS: tuple[APIRouter, ...] = (
     masks.router,
+    v2.router,
     banks.router,
     bank_files.router,
     bank_edits.router,
@@ -80,6 +84,7 @@ ROUTERS: tuple[APIRouter, ...] = (
     annotation_votes.router,
     label.router,
     jobs.router,
+    webhooks.router,
     capabilities.router,
     keys.router,
     health.router,
@@ -100,10 +105,11 @@ Which parts of a picture does a classifier rely on that it should not?
 * **With no bank yet**: submit a discovery, and look at the draft it leaves: candidate features of every class. Let
   people label it in an annotation, and publish the bank.
 * **With no encoder to discover with**: submit a training, which makes one of your own classes.
+* **For other systems**: webhooks tell when jobs end; `/v2` speaks the Open Inference Protocol.
 * **With a bank**: submit an export, and get the masks of a whole data set as files.
 * **With a classifier that relies on spurious features**: submit a mitigation, and get one that relies on them less.
 
-Where keys are on, every path but `/livez` and `/readyz` needs one: `Authorization: Bearer cck_...` or `X-API-Key`.
+Where keys are on, every path but the health checks needs one: `Authorization: Bearer cck_...` or `X-API-Key`.
 Errors are RFC 9457 problem details; their `type` is stable, see docs/api.md.
 """
 
@@ -146,7 +152,7 @@ class Server(LitServer):
     async def lifespan(self, app: FastAPI) -> AsyncIterator[None]:
         """Ends after the last request; then the workers, which ignore signals, are told to go through their queue."""
         async with super().lifespan(app):
-            with sweeping(app.state.queue):
+            with sweeping(app.state.queue), announcing(app.state.announcer):
                 yield
         for _ in self._inference_workers_config_for_api(API_PATH):
             self._get_request_queue(API_PATH).put(_SENTINEL_VALUE)
@@ -189,6 +195,7 @@ def build_server(settings: Settings, folder: Path) -> Server:
         raise Invalid(problem.detail, field="default_bank", remedy=problem.remedy) from problem
     state.catalogue = read_catalogue(settings)
     state.queue = JobQueue(settings)
+    state.announcer = Announcer(state.queue)
     state.annotations = Annotations(store, state.queue.ledger)
     state.idempotency = Idempotency(state.queue.ledger)
     state.redis = redis.Redis.from_url(

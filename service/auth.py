@@ -29,7 +29,7 @@ from service.problems import Problem, from_jobs_error, request_id
 
 log = structlog.get_logger(__name__)
 
-OPEN_PATHS = frozenset({"/livez", "/readyz"})
+OPEN_PATHS = frozenset({"/livez", "/readyz", "/v2/health/live", "/v2/health/ready"})
 OPEN_PAGES = ("/label", "/static/")
 """The annotators' page, and what it is made of: they hold no data themselves."""
 

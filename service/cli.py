@@ -30,8 +30,10 @@ from service.commands import (
     keys,
     masks,
     mitigate,
+    mlflow,
     planted,
     server,
+    webhooks,
 )
 from service.commands.connection import Connection
 from service.console import ExitCode, complain, err, out
@@ -56,6 +58,8 @@ for name, group in {
     "classifier": classifiers.app,
     "encoder": encoders.app,
     "keys": keys.app,
+    "webhook": webhooks.app,
+    "mlflow": mlflow.app,
     "planted": planted.app,
 }.items():
     app.add_typer(group, name=name)

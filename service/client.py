@@ -59,6 +59,7 @@ if TYPE_CHECKING:  # they come with torch, and whoever lists jobs need not wait 
     from jobs.mitigation_report import MitigationReport
     from jobs.mitigation_request import MitigationRequest
     from jobs.report import Report
+    from service.webhooks import WebhookClient
 
 Source = Path | IO[bytes]
 """What is uploaded: a path, or an open file, such as one that reports its progress."""
@@ -411,6 +412,15 @@ class Client:
     def label(self) -> LabelClient:
         """What annotators do, where the key is an invitation's token."""
         return LabelClient(self._send)
+
+    # --- Webhooks
+
+    @property
+    def webhooks(self) -> WebhookClient:
+        """Who is told when jobs end."""
+        from service.webhooks import WebhookClient
+
+        return WebhookClient(self._send)
 
     # --- The wire
 

@@ -14,18 +14,21 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TypeVar
 
+import numpy as np
 import structlog
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from jobs.errors import JobsError
 from jobs.pictures import PictureError, read_picture
 from jobs.settings import Settings
-from models.backbone import Backbone
+from models.backbone import Backbone, Features
 from models.bank import Bank
 from models.errors import ModelsError
 from models.geometry import Placement, Preprocessing, place, prepare
 from service.answers import Answer, compose
+from service.arrays import arrays
 from service.banks import Banks
 from service.maps import Explanation, Pair, explain
 from service.options import MaskOptions
@@ -50,16 +53,21 @@ class PictureTask:
     """One picture to explain.
 
     Attributes:
-        content: the file as uploaded.
+        content: the file as uploaded, or uint8 [3, s, s], the pixels of the network's input.
         index: position in its request.
         name: the name it was sent under.
         options: what to compute.
     """
 
-    content: bytes
+    content: bytes | NDArray[np.uint8]
     index: int
     name: str | None
     options: MaskOptions
+
+    @property
+    def size(self) -> int:
+        """Bytes of the content."""
+        return len(self.content) if isinstance(self.content, bytes) else self.content.nbytes
 
 
 @dataclass(frozen=True)
@@ -162,20 +170,18 @@ class Engine:
             with self._timed("encode"):
                 rows = _by_row(explanations, len(usable))
                 answers = self._map(
-                    lambda row: compose(
-                        usable[row].answer,
-                        rows[row],
-                        probabilities[row],
-                        bank,
-                        usable[row].source,
-                        usable[row].task.options,
-                    ),
+                    lambda row: _encoded(usable[row], rows[row], probabilities[row], bank, features, row),
                     range(len(usable)),
                 )
         answered = iter(answers)
         return [next(answered) if isinstance(one, _Prepared) else Answer(problem=one) for one in opened]
 
     def _prepare(self, task: PictureTask, preprocessing: Preprocessing) -> _Prepared | Problem:
+        if isinstance(task.content, np.ndarray):
+            side = task.content.shape[-1]
+            whole = Placement.whole(side, side)
+            answer = PictureAnswer(picture=task.index, width=side, height=side)
+            return _Prepared(task, torch.from_numpy(task.content), whole, whole, answer)
         try:
             picture = read_picture(task.content, self.settings.max_pixels)
         except PictureError as error:
@@ -204,6 +210,22 @@ class Engine:
         start = time.perf_counter()
         yield
         self.seconds[stage] = self.seconds.get(stage, 0.0) + time.perf_counter() - start
+
+
+def _encoded(
+    picture: _Prepared,
+    explanations: Sequence[Explanation],
+    probabilities: Sequence[float],
+    bank: Bank,
+    features: Features,
+    row: int,
+) -> Answer:
+    """The answer to the picture at `row` of the batch."""
+    options = picture.task.options
+    if options.arrays:
+        side = picture.source.rows.length
+        return Answer(arrays=arrays(options.arrays, explanations, side, features.phi[row], features.logits[row]))
+    return compose(picture.answer, explanations, probabilities, bank, picture.source, options)
 
 
 def _pairs(pictures: Sequence[_Prepared], logits: Tensor) -> list[Pair]:

@@ -15,6 +15,7 @@ from pathlib import Path
 import structlog
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest, values
 from prometheus_client.multiprocess import MultiProcessCollector
+from prometheus_client.openmetrics.exposition import generate_latest as as_openmetrics
 from prometheus_client.registry import Collector
 from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -23,6 +24,8 @@ log = structlog.get_logger(__name__)
 
 FOLDER_VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
 SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
+END = b"# EOF\n"
+"""Last line of OpenMetrics."""
 UNMATCHED = "(no route)"
 UNLOGGED = frozenset({"/livez", "/readyz", "/metrics"})
 """What machines ask every few seconds."""
@@ -78,12 +81,14 @@ def metrics() -> Metrics:
     return Metrics()
 
 
-def exposition(*collectors: Collector) -> bytes:
-    """The sums over all processes at this moment, and what `collectors` find, in Prometheus' text format."""
+def exposition(*collectors: Collector, openmetrics: bool = False) -> bytes:
+    """The sums over all processes at this moment, and what `collectors` find, in Prometheus' format or OpenMetrics."""
     counted, found = CollectorRegistry(), CollectorRegistry()
     MultiProcessCollector(counted, path=os.environ[FOLDER_VARIABLE])
     for collector in collectors:  # in a registry of their own: the other one takes no custom collectors
         found.register(collector)
+    if openmetrics:
+        return as_openmetrics(counted).removesuffix(END) + as_openmetrics(found)
     return generate_latest(counted) + generate_latest(found)
 
 

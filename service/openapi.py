@@ -7,6 +7,7 @@ from typing import Any
 from fastapi import FastAPI
 
 from service.problems import ProblemDetails, problem_responses
+from service.tensors import InferRequest
 
 REPLACED = ("HTTPValidationError", "ValidationError")
 """FastAPI's own error schemas, which it adds for every parameter; here all errors are problem documents."""
@@ -19,9 +20,10 @@ def complete(app: FastAPI) -> None:
     def openapi() -> dict[str, Any]:
         document = generate()
         schemas = document["components"]["schemas"]
-        details = ProblemDetails.model_json_schema(ref_template="#/components/schemas/{model}")
-        schemas |= details.pop("$defs", {})
-        schemas["ProblemDetails"] = details
+        for model in (ProblemDetails, InferRequest):
+            details = model.model_json_schema(ref_template="#/components/schemas/{model}")
+            schemas |= details.pop("$defs", {})
+            schemas[model.__name__] = details
         for name in REPLACED:
             schemas.pop(name, None)
         refused = problem_responses("invalid")[422]

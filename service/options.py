@@ -29,6 +29,7 @@ class MaskOptions:
         encoding: how the maps are sent.
         threshold: where masks are cut for `rle`.
         inline: whether maps go into the JSON as base64, rather than beside it as files.
+        arrays: names of tensors to answer with instead of a document, see `service.arrays`.
     """
 
     bank: str
@@ -41,6 +42,7 @@ class MaskOptions:
     encoding: Encoding
     threshold: float
     inline: bool
+    arrays: tuple[str, ...] = ()
 
     def map_bytes(self, pixels: int) -> int:
         """At least how many bytes, before compression, the maps of `pixels` pixels take for all classes."""

@@ -95,7 +95,7 @@ class Submission(RegularRequestHandler):
                 now = time.monotonic()
                 queue.put((consumer, wait.uid, now, QueuedPicture(wait.task, wait.ticket, now, deadline, following)))
 
-        if sum(len(wait.task.content) for wait in waits) <= SMALL_BYTES:
+        if sum(wait.task.size for wait in waits) <= SMALL_BYTES:
             put()
         else:
             await asyncio.to_thread(put)

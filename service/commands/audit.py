@@ -13,7 +13,7 @@ from service.commands.connection import connect
 from service.commands.gate import decide, read
 from service.commands.subjects import asked, classifier_id, dataset_id, pairs
 from service.commands.waiting import await_end
-from service.console import out
+from service.console import complain, out
 
 if TYPE_CHECKING:
     from service.client import Client
@@ -54,6 +54,10 @@ def audit(
     baseline: Annotated[
         str | None, typer.Option(help="With --gate: audit to compare with, its id or its saved report.json.")
     ] = None,
+    mlflow: Annotated[
+        str | None, typer.Option(help="MLflow server to log the audit to; the audit is done even if it is away.")
+    ] = None,
+    experiment: Annotated[str, typer.Option(help="With --mlflow: name of the experiment.")] = "cuecheck",
 ) -> None:
     """Upload what is not uploaded yet, audit the classifier on the data set, and save the report.
 
@@ -64,6 +68,8 @@ def audit(
         raise typer.BadParameter("there is no verdict without waiting for it", param_hint="--gate")
     if baseline is not None and gate is None:
         raise typer.BadParameter("only rules compare with it: name them by --gate", param_hint="--baseline")
+    if mlflow is not None and not wait:
+        raise typer.BadParameter("there is nothing to log without waiting for it", param_hint="--mlflow")
     wanted = None if gate is None else read(gate, baseline)
     with connect(context) as client:
         job = submit(
@@ -84,8 +90,23 @@ def audit(
             out.print(job.id)
             return
         finish(client, job, folder)
+        if mlflow is not None:
+            _log(client, job.id, mlflow, experiment)
         if wanted is not None:
             decide(client, job.id, wanted, folder)
+
+
+def _log(client: Client, audit: str, uri: str, experiment: str) -> None:
+    """Log to MLflow; what goes wrong there is said, and takes nothing from the audit."""
+    from jobs.errors import JobsError
+    from service.commands.mlflow import send
+    from service.mlflow_run import Destination
+
+    try:
+        send(client, audit, Destination(uri, experiment))
+    except JobsError as error:
+        again = f"cuecheck mlflow log {audit} --tracking-uri {uri} --experiment {experiment}"
+        complain(f"The audit is done, but not logged. {error.message}", None, f"{error.remedy or ''} Then: {again}")
 
 
 def _measurements(chosen: list[str] | None) -> dict[str, dict[str, Any]] | None:

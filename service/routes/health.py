@@ -7,15 +7,19 @@ from typing import Literal
 import redis
 from fastapi import APIRouter, Request, Response
 from prometheus_client import CONTENT_TYPE_LATEST
+from prometheus_client.openmetrics.exposition import CONTENT_TYPE_LATEST as OPENMETRICS_LATEST
 from pydantic import BaseModel, Field
 
+from service.headline_metrics import HeadlineCollector
 from service.job_metrics import JobCollector
+from service.media import best_media_type
 from service.metrics import exposition
 from service.problems import problem_responses
 from service.status import WorkerCollector, WorkerStatus, healthy_workers
 
 router = APIRouter(tags=["health"])
 
+TEXT, OPENMETRICS = "text/plain", "application/openmetrics-text"
 LONGEST_BATCH = 2.0
 """A worker that is busy with one batch for this many deadlines counts as stuck."""
 
@@ -62,14 +66,20 @@ def readyz(request: Request, response: Response) -> Readiness:
     response_class=Response,
     responses={
         200: {
-            "description": "Prometheus text format.",
-            "content": {"text/plain": {"schema": {"type": "string"}}},
+            "description": "Prometheus' text format, or OpenMetrics 1.0 as `Accept` asks.",
+            "content": {TEXT: {"schema": {"type": "string"}}, OPENMETRICS: {"schema": {"type": "string"}}},
         },
-        **problem_responses("unauthorised"),
+        **problem_responses("unauthorised", "not-acceptable"),
     },
 )
 def show_metrics(request: Request) -> Response:
-    """Counts and times over all processes of the service, and the state of the jobs as it stands in Redis."""
+    """Counts and times over all processes of the service, the state of the jobs as it stands in Redis, and the latest
+    headline of every classifier.
+    """
+    openmetrics = best_media_type(request.headers.get("accept"), (TEXT, OPENMETRICS)) == OPENMETRICS
     state = request.app.state
     workers = WorkerCollector(state.folder, LONGEST_BATCH * state.settings.deadline_seconds)
-    return Response(exposition(workers, JobCollector(state.queue)), media_type=CONTENT_TYPE_LATEST)
+    collectors = (workers, JobCollector(state.queue), HeadlineCollector(state.announcer.headlines))
+    body = exposition(*collectors, openmetrics=openmetrics)
+    media_type = OPENMETRICS_LATEST if openmetrics else CONTENT_TYPE_LATEST
+    return Response(body, headers={"Vary": "Accept"}, media_type=media_type)

@@ -172,7 +172,8 @@ def test_images_carry_the_version_of_the_project() -> None:
 
 
 def test_the_dashboard_asks_for_metrics_that_exist() -> None:
-    sources = [(ROOT / "service" / name).read_text() for name in ("metrics.py", "job_metrics.py")]
+    files = ("metrics.py", "job_metrics.py", "headline_metrics.py")
+    sources = [(ROOT / "service" / name).read_text() for name in files]
     exported = {name for source in sources for name in re.findall(r'"(cuecheck_[a-z_]+)"', source)}
     dashboard = json.loads((K8S / "components" / "monitoring" / "dashboard.json").read_text())
     expressions = [target["expr"] for panel in dashboard["panels"] for target in panel.get("targets", [])]

@@ -207,6 +207,7 @@ def start_server(banks_dir: Path, redis_url: str, tmp_path_factory: pytest.TempP
             "device": "cpu",
             "runtime": "torch",
             "threads": 1,
+            "webhook_allowed_networks": "127.0.0.0/8",
         }
         settings = Settings.model_validate(fields | changes)
         inherited = {name: value for name, value in os.environ.items() if not name.startswith(PREFIX)}

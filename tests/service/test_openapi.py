@@ -88,7 +88,7 @@ def test_answers_that_are_not_json_say_so(document: dict[str, Any]) -> None:
     assert content("/v1/masks", "post")["application/zip"]["schema"]["format"] == "binary"
     exemplar = "/v1/banks/{bank}/classes/{class_key}/features/{feature}/exemplars/{number}"
     assert content(exemplar)["image/jpeg"]["schema"]["format"] == "binary"
-    assert set(content("/metrics")) == {"text/plain"}
+    assert set(content("/metrics")) == {"text/plain", "application/openmetrics-text"}
 
 
 def test_the_example_of_masks_fits_its_schema(document: dict[str, Any]) -> None:

@@ -1,0 +1,279 @@
+"""The Open Inference Protocol (V2): the mask service as a model that any client of that protocol can call."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from typing import Annotated, Any, Literal
+
+import numpy as np
+from fastapi import APIRouter, Depends, Path, Request, Response
+from numpy.typing import NDArray
+from pydantic import BaseModel
+
+from jobs.version import code_version
+from models.bank import Bank
+from service.auth import require
+from service.banks import Banks
+from service.engine import PictureTask
+from service.metrics import metrics
+from service.options import MaskOptions
+from service.problems import Problem, problem_responses
+from service.routes.health import LONGEST_BATCH
+from service.status import healthy_workers
+from service.submission import ClientGone, Submission
+from service.tensors import LENGTH_HEADER, InferAnswer, InferRequest, Message, WantedOutput, answer
+
+router = APIRouter(prefix="/v2", tags=["v2"])
+
+IMAGE, PIXELS = "image", "pixels"
+OUTPUTS = ("masks", "phi", "logits", "class")
+BINARY = "application/octet-stream"
+BankName = Annotated[str, Path(description="Name, `name@version` or digest of a feature bank.")]
+FOUND = problem_responses("unauthorised", "forbidden", "unknown-bank", "invalid")
+
+
+class ServerMetadata(BaseModel):
+    """What serves."""
+
+    name: Literal["cuecheck"] = "cuecheck"
+    version: str
+    extensions: list[str] = ["binary_tensor_data"]
+
+
+class TensorMetadata(BaseModel):
+    """A tensor that goes in or comes out; -1 stands for any length."""
+
+    name: str
+    datatype: Literal["BYTES", "FP32", "INT64"]
+    shape: list[int]
+
+
+class ModelMetadata(BaseModel):
+    """A bank as a model."""
+
+    name: str
+    versions: list[str]
+    platform: Literal["cuecheck"] = "cuecheck"
+    inputs: list[TensorMetadata]
+    outputs: list[TensorMetadata]
+
+
+class Live(BaseModel):
+    """The process answers."""
+
+    live: Literal[True] = True
+
+
+class Ready(BaseModel):
+    """Whether pictures can be answered."""
+
+    ready: bool
+
+
+class ModelReady(BaseModel):
+    """A bank that can be answered with."""
+
+    name: str
+    ready: Literal[True] = True
+
+
+@router.get("", operation_id="v2_server", dependencies=[Depends(require("infer"))], responses=FOUND)
+def server_metadata() -> ServerMetadata:
+    """Name, version and extensions of the server."""
+    return ServerMetadata(version=code_version())
+
+
+@router.get("/health/live", operation_id="v2_live")
+def live() -> Live:
+    """The API process answers. Needs no key."""
+    return Live()
+
+
+@router.get(
+    "/health/ready",
+    operation_id="v2_ready",
+    responses={503: {"model": Ready, "description": "No model worker can answer."}},
+)
+def ready(request: Request, response: Response) -> Ready:
+    """A model worker can answer. Needs no key."""
+    found = _is_ready(request)
+    response.status_code = 200 if found else 503
+    return Ready(ready=found)
+
+
+@router.get("/models/{bank}", operation_id="v2_model", dependencies=[Depends(require("infer"))], responses=FOUND)
+def model_metadata(request: Request, bank: BankName) -> ModelMetadata:
+    """Tensors of a bank. Exactly one of the two inputs is sent."""
+    found = _bank(request, bank)
+    side = found.manifest.backbone.preprocessing.size
+    return ModelMetadata(
+        name=found.name,
+        versions=[found.digest],
+        inputs=[
+            TensorMetadata(name=IMAGE, datatype="BYTES", shape=[-1]),
+            TensorMetadata(name=PIXELS, datatype="FP32", shape=[-1, 3, side, side]),
+        ],
+        outputs=[
+            TensorMetadata(name="masks", datatype="FP32", shape=[-1, 2, side, side]),
+            TensorMetadata(name="phi", datatype="FP32", shape=[-1, -1]),
+            TensorMetadata(name="logits", datatype="FP32", shape=[-1, len(found.classes)]),
+            TensorMetadata(name="class", datatype="INT64", shape=[-1]),
+        ],
+    )
+
+
+@router.get(
+    "/models/{bank}/ready",
+    operation_id="v2_model_ready",
+    dependencies=[Depends(require("infer"))],
+    responses={**FOUND, **problem_responses("unavailable")},
+)
+def model_ready(request: Request, bank: BankName) -> ModelReady:
+    """The bank is there and a model worker can answer."""
+    found = _bank(request, bank)
+    if not _is_ready(request):
+        raise Problem("unavailable", "No model worker can answer now.", headers={"Retry-After": "5"})
+    return ModelReady(name=found.name)
+
+
+@router.post(
+    "/models/{bank}/infer",
+    operation_id="v2_infer",
+    dependencies=[Depends(require("infer"))],
+    response_model=InferAnswer,
+    openapi_extra={
+        "requestBody": {
+            "required": True,
+            "content": {
+                "application/json": {"schema": {"$ref": "#/components/schemas/InferRequest"}},
+                BINARY: {"schema": {"type": "string", "format": "binary"}},
+            },
+        }
+    },
+    responses={
+        200: {"content": {BINARY: {"schema": {"type": "string", "format": "binary"}}}},
+        **problem_responses(
+            "malformed",
+            "unauthorised",
+            "forbidden",
+            "unknown-bank",
+            "timeout",
+            "too-large",
+            "invalid",
+            "unknown-class",
+            "bad-picture",
+            "too-busy",
+            "internal",
+            "unavailable",
+            "worker-lost",
+            "deadline",
+        ),
+    },
+)
+async def infer(request: Request, bank: BankName) -> Response:
+    """Masks, features and logits of pictures as tensors, through the same queue as `POST /v1/masks`.
+
+    One picture that cannot be used fails the request: tensors have no place for its problem.
+    """
+    chosen = await asyncio.to_thread(_bank, request, bank)
+    message = await asyncio.to_thread(Message, await request.body(), request.headers.get(LENGTH_HEADER))
+    wanted = _wanted(message.request)
+    options = _options(chosen, message.request, wanted)
+    contents = _pictures(chosen, message, request.app.state.settings.max_pictures)
+    tasks = [PictureTask(content, index, None, options) for index, content in enumerate(contents)]
+    submission: Submission = request.app.state.submission
+    try:
+        answers = await submission.answers(tasks, request)
+    except ClientGone:
+        metrics().pictures.labels("client-gone").inc(len(tasks))
+        return Response(status_code=499)
+    for one in answers:
+        metrics().pictures.labels(one.problem.kind if one.problem else "answered").inc()
+    problems = [one.problem for one in answers if one.problem]
+    if problems:
+        raise max(problems, key=lambda problem: problem.status)
+    arrays = {name: np.stack([one.arrays[name] for one in answers]) for name in options.arrays}
+    head = InferAnswer(model_name=chosen.name, model_version=chosen.digest, id=message.request.id, outputs=[])
+    binary = bool(message.request.parameters.get("binary_data_output", False))
+    body, headers = await asyncio.to_thread(answer, head, arrays, wanted, binary)
+    return Response(body, headers=headers)
+
+
+def _bank(request: Request, name: str) -> Bank:
+    banks: Banks = request.app.state.banks
+    return banks.get(name)
+
+
+def _is_ready(request: Request) -> bool:
+    state = request.app.state
+    workers = healthy_workers(state.folder, LONGEST_BATCH * state.settings.deadline_seconds)
+    return any(worker.banks for worker in workers)
+
+
+def _wanted(request: InferRequest) -> list[WantedOutput]:
+    if request.outputs is None:
+        return [WantedOutput(name=name) for name in OUTPUTS]
+    for place, output in enumerate(request.outputs):
+        if output.name not in OUTPUTS:
+            raise Problem(
+                "invalid",
+                f"There is no output {output.name[:100]!r}.",
+                field=f"outputs[{place}].name",
+                remedy=f"Use {', '.join(OUTPUTS)}.",
+            )
+    return request.outputs
+
+
+def _options(bank: Bank, request: InferRequest, wanted: Sequence[WantedOutput]) -> MaskOptions:
+    """What the engine computes: masks of the class named by the parameter `class`, else of the predicted one."""
+    named = request.parameters.get("class")
+    if named is not None and not isinstance(named, str | int):
+        raise Problem("invalid", "The parameter `class` is a name or an index.", field="parameters.class")
+    return MaskOptions(
+        bank=bank.digest,
+        top=1 if named is None else 0,
+        classes=() if named is None else (bank.class_index(str(named)),),
+        features=(),
+        masks=any(output.name == "masks" for output in wanted),
+        contributions=False,
+        size="input",
+        encoding="npz",
+        threshold=0.5,
+        inline=True,
+        arrays=tuple(dict.fromkeys(output.name for output in wanted)),
+    )
+
+
+def _pictures(bank: Bank, message: Message, most: int) -> list[bytes | NDArray[np.uint8]]:
+    """The pictures of the one input: files, or pixels as the network takes them."""
+    if len(message.request.inputs) != 1:
+        raise Problem("invalid", f"Send either {IMAGE} or {PIXELS}.", field="inputs")
+    (tensor,) = message.request.inputs
+    if tensor.shape[0] > most:
+        raise Problem(
+            "invalid",
+            f"{tensor.shape[0]} pictures are more than the {most} one request may have.",
+            field="inputs[0].shape",
+            remedy="Send them in several requests.",
+        )
+    given: Any = message.array(tensor.name)
+    if (tensor.name, tensor.datatype) == (IMAGE, "BYTES"):
+        return list(given)
+    if (tensor.name, tensor.datatype) != (PIXELS, "FP32"):
+        raise Problem(
+            "invalid",
+            f"There is no input {tensor.name[:100]!r} of the datatype {tensor.datatype}.",
+            field="inputs[0]",
+            remedy=f"Send {IMAGE} as BYTES or {PIXELS} as FP32.",
+        )
+    side = bank.manifest.backbone.preprocessing.size
+    if given.shape[1:] != (3, side, side):
+        raise Problem(
+            "invalid",
+            f"Pixels of the shape {list(given.shape)} are not [N, 3, {side}, {side}].",
+            field="inputs[0].shape",
+        )
+    if not ((given >= 0) & (given <= 1)).all():
+        raise Problem("invalid", "Pixels lie in [0, 1].", field="inputs[0].data")
+    return list(np.rint(255 * given).astype(np.uint8))

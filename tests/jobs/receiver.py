@@ -1,0 +1,80 @@
+"""A receiver of webhooks on this machine, which answers as a test wants it."""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+
+@dataclass
+class Receiver:
+    """What it answers, and what it got.
+
+    Attributes:
+        port: of the loopback address.
+        statuses: of the next answers; then 200.
+        headers: of every answer.
+        drips: whether it sends its answer a byte at a time, for ever.
+        got: (headers in lower case, body) of every message.
+    """
+
+    port: int = 0
+    statuses: list[int] = field(default_factory=list)
+    headers: dict[str, str] = field(default_factory=dict)
+    drips: bool = False
+    got: list[tuple[dict[str, str], bytes]] = field(default_factory=list)
+
+    @property
+    def url(self) -> str:
+        """Of the receiver."""
+        return f"http://127.0.0.1:{self.port}/hook?x=1"
+
+    def events(self) -> list[dict[str, Any]]:
+        """The messages, read."""
+        return [json.loads(body) for _, body in self.got]
+
+
+@contextmanager
+def receiving() -> Iterator[Receiver]:
+    """A receiver on a port of its own."""
+    receiver = Receiver()
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            body = self.rfile.read(int(self.headers["Content-Length"]))
+            receiver.got.append(({name.lower(): value for name, value in self.headers.items()}, body))
+            while receiver.drips:
+                self.wfile.write(b"H")
+                time.sleep(0.05)
+            self.send_response(receiver.statuses.pop(0) if receiver.statuses else 200)
+            for name, value in receiver.headers.items():
+                self.send_header(name, value)
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+
+        def log_message(self, format: str, *arguments: object) -> None:
+            """Nothing on the tests' output."""
+
+    class Server(ThreadingHTTPServer):
+        daemon_threads = True
+
+        def handle_error(self, request: object, client_address: object) -> None:
+            """A client that leaves early is what some tests are about."""
+
+    server = Server(("127.0.0.1", 0), Handler)
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+    thread.start()
+    receiver.port = server.server_port
+    try:
+        yield receiver
+    finally:
+        receiver.drips = False
+        server.shutdown()
+        thread.join()
+        server.server_close()
