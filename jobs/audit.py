@@ -6,32 +6,32 @@ once through the classifier, many to a batch.
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, NamedTuple
+from dataclasses import dataclass, field, replace
+from functools import partial
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import torch
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor
 
 from jobs import rows
 from jobs.audit_request import AuditRequest
-from jobs.class_map import REASONS, ClassMap
-from jobs.classification import Predict, classify, judge
-from jobs.datasets import Pictures, Sample, Skipped
+from jobs.audit_rows import SkippedRow, answers, rows_of_features, rows_of_skipped
+from jobs.audit_subjects import Own, Subjects, scope_of
+from jobs.class_map import REASONS
+from jobs.classification import classify
+from jobs.datasets import Sample, Skipped
 from jobs.donors import Donor, Donors
-from jobs.measurement import Batch, Changed, Scope
+from jobs.measurement import Batch, Changed, OwnFeatures, Scope
 from jobs.measurements import cue_swaps, region_noise
 from jobs.pictures import PictureError, decode
 from jobs.swaps import lenders, regions, swap
 from jobs.variants import Seen, Variants, variants_of
 from jobs.views import View, view_of
-from models.backbone import Backbone, Features
-from models.bank import Bank
+from models.backbone import Features
 from models.corruptions import CORRUPTIONS, draws_of_sample
 from models.geometry import Preprocessing
 from models.masks import Selection
@@ -40,72 +40,13 @@ PIXEL_BUDGET = 32 * 384 * 384
 """Most input pixels of a batch of pictures: large inputs are taken fewer at a time, so that memory stays bounded."""
 
 
-class RanOn(BaseModel):
-    """Devices and providers that really ran; kept with every shard, as shards may run on different machines."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    device: str = Field(description="Device of the backbone and of the masks.")
-    backbone: str = Field(description="Provider that ran the backbone.")
-    precision: str = Field(description="Precision of the backbone.")
-    classifier: str = Field(description="Provider that ran the classifier.")
-
-
-@dataclass(frozen=True)
-class Subjects:
-    """What an audit brings together.
-
-    Attributes:
-        bank: the labels.
-        backbone: the bank's network, loaded.
-        predict: the classifier.
-        preprocessing: how pictures become the classifier's input.
-        classes: the three vocabularies.
-        pictures: the whole data set.
-        provider: what really runs the classifier.
-    """
-
-    bank: Bank
-    backbone: Backbone
-    predict: Predict
-    preprocessing: Preprocessing
-    classes: ClassMap
-    pictures: Pictures
-    provider: str
-
-    def ran_on(self) -> RanOn:
-        """Where these figures were computed."""
-        return RanOn(
-            device=str(self.backbone.device),
-            backbone=self.backbone.provider,
-            precision=self.backbone.precision,
-            classifier=self.provider,
-        )
-
-
-class _SkippedRow(NamedTuple):
-    """What is kept of a sample that is not audited; its bytes are not."""
-
-    row: int
-    sample: str
-    class_index: int
-    reason: str
-    detail: str
-
-
-def scope_of(bank: Bank, classes: ClassMap, pictures: Pictures, seed: int) -> Scope:
-    """What the measurements of an audit sum up, over all its shards."""
-    audited = {index for label, index in enumerate(classes.of_label.tolist()) if label not in classes.skipped}
-    sizes = Counter(classes.of_label[pictures.labels].tolist())
-    return Scope(bank, sorted(audited), seed, sizes, classes.of_output)
-
-
 def audit_shard(
     samples: Iterable[Sample],
     subjects: Subjects,
     request: AuditRequest,
     max_pixels: int,
     progress: Callable[[int], None],
+    further: Mapping[str, Iterable[Sample]] | None = None,
 ) -> pa.Table:
     """Audit the pictures of one shard.
 
@@ -115,54 +56,87 @@ def audit_shard(
         request: parameters.
         max_pixels: largest picture decoded; larger ones are skipped with that reason.
         progress: called about once a batch with the number of samples done so far; may raise to stop the shard.
+        further: the shard's samples of second data sets, by the measurement that asks for one.
 
     Returns:
-        A table of `rows.SCHEMA` and the columns of the measurements: audited samples in order, then the skipped ones.
-        Equal inputs give equal tables.
+        A table of `rows.SCHEMA` and the columns of the measurements: audited samples in order, then the skipped ones,
+        then the same of second data sets. Equal inputs give equal tables.
 
     Raises:
         Whatever `subjects.predict` or `progress` raises; nothing of the shard counts then.
     """
-    together = _pictures_per_batch(request, subjects.preprocessing)
     donors = _donors(subjects, request, max_pixels)
     scope = scope_of(subjects.bank, subjects.classes, subjects.pictures, request.seed)
-    tables: list[pa.Table] = []
-    skipped: list[_SkippedRow] = []
-    batch: list[View] = []
-    done = 0
-    for done, sample in enumerate(samples, start=1):
-        outcome = _view(sample, subjects, max_pixels)
-        if isinstance(outcome, View):
-            batch.append(outcome)
-        else:
-            class_index = int(subjects.classes.of_label[sample.label])
-            skipped.append(_SkippedRow(sample.row, sample.sample, class_index, *outcome))
-        if len(batch) == together:
-            tables.append(_audit(batch, subjects, request, donors, scope))
-            batch = []
-        if done % together == 0:
-            progress(done - len(batch))
-    if batch:
-        tables.append(_audit(batch, subjects, request, donors, scope))
-    progress(done)
+    run = _Pass(_pictures_per_batch(request, subjects.preprocessing), max_pixels, progress)
+    audit = partial(_audit, subjects=subjects, request=request, donors=donors, scope=scope)
+    run.over(samples, subjects, subjects.backbone.preprocessing, audit)
+    for name, own in (further or {}).items():
+        second = replace(subjects, classes=subjects.further[name])
+        run.over(own, second, subjects.preprocessing, partial(_answer, subjects=second, name=name))
     schema = rows.schema(column for own, _ in request.chosen() for column in own.columns)
-    table = pa.concat_tables([schema.empty_table(), *tables, _rows_of_skipped(skipped)], promote_options="default")
+    table = pa.concat_tables([schema.empty_table(), *run.tables], promote_options="default")
     return table.replace_schema_metadata({rows.RAN_ON: subjects.ran_on().model_dump_json()})
+
+
+@dataclass
+class _Pass:
+    """Passes over samples, batch by batch.
+
+    Attributes:
+        together: pictures to a batch.
+        max_pixels, progress: as in `audit_shard`.
+        tables: what came out, appended to.
+        done: samples done so far, added to.
+    """
+
+    together: int
+    max_pixels: int
+    progress: Callable[[int], None]
+    tables: list[pa.Table] = field(default_factory=list)
+    done: int = 0
+
+    def over(
+        self,
+        samples: Iterable[Sample],
+        subjects: Subjects,
+        first: Preprocessing,
+        work: Callable[[list[View]], pa.Table],
+    ) -> None:
+        """Prepare samples of the subjects' classes for a first network and the classifier; work on full batches."""
+        skipped: list[SkippedRow] = []
+        batch: list[View] = []
+        for sample in samples:
+            self.done += 1
+            outcome = _view(sample, subjects, first, self.max_pixels)
+            if isinstance(outcome, View):
+                batch.append(outcome)
+            else:
+                class_index = int(subjects.classes.of_label[sample.label])
+                skipped.append(SkippedRow(sample.row, sample.sample, class_index, *outcome))
+            if len(batch) == self.together:
+                self.tables.append(work(batch))
+                batch = []
+            if self.done % self.together == 0:
+                self.progress(self.done - len(batch))
+        if batch:
+            self.tables.append(work(batch))
+        self.tables.append(rows_of_skipped(skipped))
+        self.progress(self.done)
 
 
 def _pictures_per_batch(request: AuditRequest, preprocessing: Preprocessing) -> int:
     return max(1, min(request.batch_size, PIXEL_BUDGET // preprocessing.size**2))
 
 
-def _view(sample: Sample, subjects: Subjects, max_pixels: int) -> View | Skipped:
-    """The picture as both networks see it, or why it is not audited."""
+def _view(sample: Sample, subjects: Subjects, first: Preprocessing, max_pixels: int) -> View | Skipped:
+    """The picture as a first network and the classifier see it, or why it is not audited."""
     reason = subjects.classes.skipped.get(sample.label)
     if reason is not None:
         return Skipped(reason, REASONS[reason])
-    return _open(sample, subjects, max_pixels)
+    return _open(sample, subjects, first, max_pixels)
 
 
-def _open(sample: Sample, subjects: Subjects, max_pixels: int) -> View | Skipped:
+def _open(sample: Sample, subjects: Subjects, first: Preprocessing, max_pixels: int) -> View | Skipped:
     if isinstance(sample.content, Skipped):
         return sample.content
     try:
@@ -170,15 +144,16 @@ def _open(sample: Sample, subjects: Subjects, max_pixels: int) -> View | Skipped
     except PictureError as error:
         return Skipped(error.reason, error.message)
     class_index = int(subjects.classes.of_label[sample.label])
-    first, second = subjects.backbone.preprocessing, subjects.preprocessing
-    return view_of(pixels, sample.row, sample.sample, class_index, first, second)
+    return view_of(pixels, sample.row, sample.sample, class_index, first, subjects.preprocessing)
 
 
 def _donors(subjects: Subjects, request: AuditRequest, max_pixels: int) -> Donors:
     """Who lends spurious features; also pictures of classes that the request leaves out."""
 
+    first = subjects.backbone.preprocessing
+
     def look(samples: Sequence[Sample], class_index: int) -> list[Donor]:
-        views = [view for s in samples if isinstance(view := _open(s, subjects, max_pixels), View)]
+        views = [view for s in samples if isinstance(view := _open(s, subjects, first, max_pixels), View)]
         with torch.inference_mode():
             return lenders(views, _see(views, subjects)[1]) if views else []
 
@@ -201,13 +176,25 @@ def _audit(batch: list[View], subjects: Subjects, request: AuditRequest, donors:
         features, seen = _see(batch, subjects)
         lent = _lent(batch, seen, donors) if request.measures(cue_swaps.MEASUREMENT) else []
         variants = variants_of(seen, [i for i, _ in lent[: len(lent) // 2]], request.measures(region_noise.MEASUREMENT))
-        pixels = torch.stack([picture.classifier_pixels for picture in batch]).to(features.phi.device).float() / 255
+        pixels = _pixels(batch, features.phi.device)
         draws = _draws(batch, pixels, request.seed)
-        clean = subjects.predict(pixels.cpu().numpy())
+        clean, own_features = _clean(pixels.cpu().numpy(), subjects)
         classes = np.array([picture.class_index for picture in batch], dtype=np.int32)
         correct = subjects.classes.of_output[clean.argmax(axis=1)] == classes
-        together = Batch(subjects.bank, batch, pixels, draws, features, seen, correct, request.seed)
-        shared = [_corrupted(together, variants, request), _swapped(together, lent)]
+        together = Batch(
+            subjects.bank,
+            batch,
+            pixels,
+            draws,
+            features,
+            seen,
+            correct,
+            request.seed,
+            scope,
+            _corrupt(request),
+            own_features,
+        )
+        shared = [_corrupted(together, variants), _swapped(together, lent)]
         own = [changed for measurement, asked in request.chosen() for changed in measurement.changed(together, asked)]
         most = _pictures_per_batch(request, subjects.preprocessing)
         logits, energy = classify(pixels, clean, [*shared, *own], subjects.predict, most)
@@ -215,12 +202,38 @@ def _audit(batch: list[View], subjects: Subjects, request: AuditRequest, donors:
     for measurement, asked in request.chosen():
         noted |= measurement.noted(together, asked, scope)
     answered = len(batch) + sum(len(changed.picture) for changed in shared)
-    tables = [_rows_of_features(together, variants, lent, logits[:answered], energy[:answered], subjects, noted)]
+    tables = [rows_of_features(together, variants, lent, logits[:answered], energy[:answered], subjects, noted)]
     for changed in own:
         part = slice(answered, answered := answered + len(changed.picture))
-        answers = _answers(batch, changed.picture, logits[part], energy[part], subjects)
-        tables.append(rows.rows({**answers, "variant": [changed.variant] * len(changed.picture), **changed.columns}))
+        columns = answers(batch, changed.picture, logits[part], energy[part], subjects)
+        tables.append(rows.rows({**columns, "variant": [changed.variant] * len(changed.picture), **changed.columns}))
     return pa.concat_tables(tables, promote_options="default")
+
+
+def _corrupt(request: AuditRequest) -> Callable[[Tensor, Tensor, Tensor], Tensor]:
+    corruption = CORRUPTIONS[request.corruption]
+    return lambda pictures, masks, draws: corruption.apply(pictures, masks, draws, request.sigma)
+
+
+def _answer(batch: list[View], subjects: Subjects, name: str) -> pa.Table:
+    """The rows of some pictures of a second data set, which the classifier sees as they are."""
+    pixels = _pixels(batch, torch.device("cpu"))
+    logits, energy = classify(pixels, subjects.predict(pixels.numpy()), (), subjects.predict, len(batch))
+    columns = answers(batch, np.arange(len(batch)), logits, energy, subjects)
+    return rows.rows({**columns, "variant": [name] * len(batch)})
+
+
+def _pixels(batch: Sequence[View], device: torch.device) -> Tensor:
+    """float32 [N, 3, s, s] in [0, 1], the classifier's input before mean and standard deviation."""
+    return torch.stack([picture.classifier_pixels for picture in batch]).to(device).float() / 255
+
+
+def _clean(pixels: NDArray[np.float32], subjects: Subjects) -> tuple[NDArray[np.float32], OwnFeatures | str | None]:
+    """What the classifier says to pictures as they are, and the features behind it where they are asked for."""
+    if not isinstance(subjects.own, Own):
+        return subjects.predict(pixels), subjects.own
+    scores, found = subjects.own.look(pixels)
+    return scores, OwnFeatures(found, subjects.own.head, subjects.classes.of_output)
 
 
 def _lent(batch: Sequence[View], seen: Seen, donors: Donors) -> list[tuple[int, Donor]]:
@@ -237,77 +250,12 @@ def _draws(batch: Sequence[View], pixels: Tensor, seed: int) -> Tensor:
     return draws.to(pixels.device)
 
 
-def _rows_of_features(
-    batch: Batch,
-    variants: Variants,
-    lent: Sequence[tuple[int, Donor]],
-    logits: NDArray[np.float32],
-    energy: NDArray[np.float32],
-    subjects: Subjects,
-    noted: Mapping[str, Any],
-) -> pa.Table:
-    """The rows of clean pictures, of noise on features and of swaps, which may share an answer of the classifier."""
-    selection, views, uses = batch.seen.selection, batch.views, variants.uses
-    activation = selection.gather(batch.features.phi).cpu().numpy()
-    channels = selection.channels.cpu().numpy()
-    owner = uses.picture
-    answer = np.where(uses.source < 0, owner, len(views) + uses.source)
-    overlap = np.concatenate([np.full(len(views), np.nan, np.float32), variants.overlap])[answer]
-    feature_rows = uses.place >= 0
-    donor = np.array([-1] * (len(views) + len(variants.masks)) + [own.row for _, own in lent])[answer]
-    table = rows.rows(
-        {
-            **_answers(views, owner, logits[answer], energy[answer], subjects),
-            "variant": np.array(rows.VARIANTS, dtype=object)[uses.variant],
-            "feature": np.ma.array(channels[owner, uses.place], mask=~feature_rows),
-            "overlap": np.ma.masked_invalid(overlap),
-            "donor": np.ma.masked_less(donor, 0),
-            "activation": np.ma.array(activation[owner, uses.place], mask=~feature_rows),
-        }
-    )
-    return _beside_clean(table, uses.variant == rows.VARIANTS.index(rows.CLEAN), owner, noted)
-
-
-def _beside_clean(
-    table: pa.Table, clean: NDArray[np.bool_], owner: NDArray[np.int64], noted: Mapping[str, Any]
-) -> pa.Table:
-    """The table with further columns, whose values stand in the rows of clean pictures alone."""
-    place = pa.array(np.ma.array(owner, mask=~clean))
-    for name, values in noted.items():
-        values = values if isinstance(values, pa.Array) else pa.array(values)
-        table = table.append_column(name, values.take(place))
-    return table
-
-
-def _answers(
-    views: Sequence[View],
-    owner: NDArray[np.int64],
-    logits: NDArray[np.float32],
-    energy: NDArray[np.float32],
-    subjects: Subjects,
-) -> dict[str, Any]:
-    """The columns that every row has, from what the classifier answered to a picture made of each owner."""
-    class_index = np.array([picture.class_index for picture in views], dtype=np.int32)[owner]
-    predicted, correct, log_odds = judge(logits, class_index, subjects.classes.of_output)
-    return {
-        "sample": np.array([picture.sample for picture in views], dtype=object)[owner],
-        "row": np.array([picture.row for picture in views])[owner],
-        "class": class_index,
-        "predicted": predicted,
-        "correct": correct,
-        "probability": 0.5 * (1 + np.tanh(log_odds / 2)),
-        "log_odds": log_odds,
-        "energy": energy,
-    }
-
-
-def _corrupted(batch: Batch, variants: Variants, request: AuditRequest) -> Changed:
+def _corrupted(batch: Batch, variants: Variants) -> Changed:
     """The V corrupted pictures of `variants`."""
-    corrupt = CORRUPTIONS[request.corruption].apply
 
     def make(part: slice) -> Tensor:
         owner = variants.picture[part]
-        return corrupt(batch.pixels[owner], variants.masks[part], batch.draws[owner], request.sigma)
+        return batch.corrupt(batch.pixels[owner], variants.masks[part], batch.draws[owner])
 
     return Changed(rows.FEATURE, variants.picture.cpu().numpy(), make)
 
@@ -321,16 +269,3 @@ def _swapped(batch: Batch, lent: Sequence[tuple[int, Donor]]) -> Changed:
         return torch.stack(made).to(batch.pixels.device).float() / 255
 
     return Changed(rows.SWAP_OTHER, np.array([i for i, _ in lent], dtype=np.int64), make)
-
-
-def _rows_of_skipped(skipped: list[_SkippedRow]) -> pa.Table:
-    return rows.rows(
-        {
-            "sample": [left.sample for left in skipped],
-            "row": [left.row for left in skipped],
-            "class": [None if left.class_index < 0 else left.class_index for left in skipped],
-            "variant": [rows.SKIPPED] * len(skipped),
-            "reason": [left.reason for left in skipped],
-            "detail": [left.detail for left in skipped],
-        }
-    )

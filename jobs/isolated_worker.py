@@ -16,11 +16,12 @@ import signal
 import socket
 import sys
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from jobs.shared_batch import SharedFeatures
     from models.classifiers import Classifier
 
 CLONE_NEWUSER, CLONE_NEWNET = 0x10000000, 0x40000000
@@ -55,6 +56,7 @@ class Launch:
         parent: its process id.
         channel: file descriptor of the socket.
         memory: file descriptor of the memory shared with the parent, see `jobs.shared_batch`.
+        features: file descriptor of the memory for its features, where they are asked for.
     """
 
     file: str
@@ -69,23 +71,34 @@ class Launch:
     parent: int
     channel: int
     memory: int
+    features: int | None = None
 
 
 @dataclass(frozen=True)
 class Task:
-    """Pictures that lie in the shared memory; the process answers after every batch of them."""
+    """Pictures that lie in the shared memory, of which features are wanted too, or not.
+
+    The process answers after every batch of them.
+    """
 
     pictures: int
     batch: int
+    features: bool = False
 
 
 @dataclass(frozen=True)
 class Opened:
-    """First answer of the process: what runs the classifier."""
+    """First answer of the process: what runs the classifier, and the width of its features.
+
+    Where features are asked for and the classifier has no linear head, `headless` says why, and `remedy` what to do.
+    """
 
     provider: str
     fixed_batch: int | None
     network_isolated: bool
+    width: int = 0
+    headless: str | None = None
+    remedy: str | None = None
 
 
 @dataclass(frozen=True)
@@ -123,12 +136,18 @@ def main() -> None:
     isolated = confine(launch.parent)
     channel = socket.socket(fileno=launch.channel)
     try:
-        classifier = _open(launch)
+        classifier, headless = _open(launch)
+        shared = _shared_features(launch, classifier)
     except Exception as error:
         _send(channel, {"refusal": asdict(Refusal.of(error))})
         return
-    _send(channel, {"opened": asdict(Opened(classifier.provider, classifier.fixed_batch, isolated))})
-    _serve(channel, classifier, launch)
+    opened = Opened(classifier.provider, classifier.fixed_batch, isolated)
+    if classifier.head is not None:
+        opened = replace(opened, width=classifier.head.weight.shape[1])
+    if headless is not None:
+        opened = replace(opened, headless=headless.message, remedy=headless.remedy)
+    _send(channel, {"opened": asdict(opened)})
+    _serve(channel, classifier, launch, shared)
 
 
 def confine(parent: int) -> bool:
@@ -192,9 +211,13 @@ def cuda_devices() -> int:
     return count.value if usable else 0
 
 
-def _open(launch: Launch) -> Classifier:
+def _open(launch: Launch) -> tuple[Classifier, Refusal | None]:
+    """The classifier, and why it has no features where they are asked for and it has none."""
+    import numpy as np
+
     from jobs.shared_batch import MOST_PICTURES
     from models.classifiers import formats, inspect_file, open_classifier
+    from models.classifiers.linear_head import HeadError
     from models.classifiers.spec import ClassifierSpec
     from models.errors import ClassifierError
 
@@ -208,24 +231,48 @@ def _open(launch: Launch) -> Classifier:
     limit_seconds(launch.seconds_to_open * launch.threads)
     if launch.inspect:
         inspect_file(path, spec)
-    classifier = open_classifier(
-        path,
-        spec,
-        device,
-        launch.threads,
-        allow_cpu_nodes=launch.allow_cpu_nodes,
-        cuda_memory_bytes=launch.memory_bytes,
-    )
+
+    def opened(features: bool) -> Classifier:
+        return open_classifier(
+            path,
+            spec,
+            device,
+            launch.threads,
+            allow_cpu_nodes=launch.allow_cpu_nodes,
+            cuda_memory_bytes=launch.memory_bytes,
+            features=features,
+        )
+
+    headless: Refusal | None = None
+    try:
+        classifier = opened(launch.features is not None)
+        if classifier.head is not None:  # one picture tells whether the features found give the scores
+            side = spec.preprocessing.size
+            classifier.look(np.full((1, 3, side, side), 0.5, np.float32))
+    except HeadError as error:
+        headless, classifier = Refusal.of(error), opened(False)
     if classifier.fixed_batch is not None and classifier.fixed_batch > MOST_PICTURES:
         raise ClassifierError(
             f"the network takes {classifier.fixed_batch} pictures at once; at most {MOST_PICTURES} are sent",
             field="file",
             remedy="export it with a dynamic batch dimension",
         )
-    return classifier
+    return classifier, headless
 
 
-def _serve(channel: socket.socket, classifier: Classifier, launch: Launch) -> None:
+def _shared_features(launch: Launch, classifier: Classifier) -> SharedFeatures | None:
+    """Where its features go, its head written beside them; None where it shows none."""
+    from jobs.shared_batch import SharedFeatures
+
+    if launch.features is None or classifier.head is None:
+        return None
+    classes, width = classifier.head.weight.shape
+    shared = SharedFeatures(launch.features, width, classes)
+    shared.weight[:], shared.bias[:] = classifier.head.weight, classifier.head.bias
+    return shared
+
+
+def _serve(channel: socket.socket, classifier: Classifier, launch: Launch, shown: SharedFeatures | None) -> None:
     from jobs.shared_batch import SharedBatch
 
     spec = json.loads(launch.spec)
@@ -236,7 +283,11 @@ def _serve(channel: socket.socket, classifier: Classifier, launch: Launch) -> No
             for start in range(0, task.pictures, task.batch):
                 stop = min(start + task.batch, task.pictures)
                 limit_seconds(launch.seconds_per_batch * launch.threads)
-                shared.scores[start:stop] = classifier.forward(shared.pictures[start:stop])
+                pictures = shared.pictures[start:stop]
+                if task.features and shown is not None:
+                    shared.scores[start:stop], shown.features[start:stop] = classifier.look(pictures)
+                else:
+                    shared.scores[start:stop] = classifier.forward(pictures)
                 _send(channel, {"done": stop})
         except Exception as error:
             _send(channel, {"refusal": asdict(Refusal.of(error))})

@@ -18,7 +18,7 @@ import socket
 import subprocess
 import sys
 import time
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from dataclasses import asdict
 from io import FileIO
 from pathlib import Path
@@ -30,7 +30,8 @@ import numpy as np
 from jobs.errors import Invalid, Unavailable
 from jobs.isolated_worker import EXHAUSTED, LONGEST_MESSAGE, Launch, Opened, Refusal, Task
 from jobs.settings import Settings
-from jobs.shared_batch import MOST_PICTURES, SharedBatch, create
+from jobs.shared_batch import MOST_PICTURES, SharedBatch, SharedFeatures, create, create_features
+from models.classifiers.linear_head import MOST_FEATURES, REMEDY, HeadError, LinearHead
 from models.classifiers.spec import ClassifierSpec
 
 Reason = Literal["refused", "memory", "timeout", "crash", "nan", "error"]
@@ -78,6 +79,8 @@ class IsolatedClassifier:
         fixed_batch: the only number of pictures the network takes at once, or None for any.
         network_isolated: whether the kernel let the process give up the network.
         pid: of the process.
+        head: the classifier's last linear layer, where its features were asked for and it has one.
+        headless: why it has none, where they were asked for.
     """
 
     def __init__(
@@ -89,6 +92,7 @@ class IsolatedClassifier:
         batch_size: int | None = None,
         inspect: bool = False,
         deadline: float | None = None,
+        features: bool = False,
     ) -> None:
         """Start the process and wait until it has opened the file.
 
@@ -99,6 +103,7 @@ class IsolatedClassifier:
             batch_size: pictures per forward, 1..256; the setting of that name where None.
             inspect: parse the file first, as has to be done once for a file of unknown origin.
             deadline: on `time.monotonic()`, stricter than the limits of the settings where given.
+            features: find its last linear layer, and let it `look`.
 
         Raises:
             ClassifierFailed: the file is refused, or opening it took too long, too much memory, or the process.
@@ -110,7 +115,11 @@ class IsolatedClassifier:
         self._doing = "opening it"
         self._errors = FileIO(os.memfd_create("cuecheck-errors", os.MFD_CLOEXEC), "r+")
         self._channel, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        with theirs, create(self._side, self._classes) as memory:
+        with (
+            theirs,
+            create(self._side, self._classes) as memory,
+            create_features(self._classes) if features else nullcontext() as room,
+        ):
             self._shared = SharedBatch(memory.fileno(), self._side, self._classes)
             launch = Launch(
                 file=str(file.absolute()),
@@ -125,13 +134,16 @@ class IsolatedClassifier:
                 parent=os.getpid(),
                 channel=theirs.fileno(),
                 memory=memory.fileno(),
+                features=None if room is None else room.fileno(),
             )
             self._process = _start(launch, self._errors)
-        try:
-            opened = Opened(**self._receive(settings.classifier_dry_run_seconds)["opened"])
-        except BaseException:
-            self.close()
-            raise
+            theirs.close()
+            try:
+                opened = Opened(**self._receive(settings.classifier_dry_run_seconds)["opened"])
+                self._see_head(opened, room)
+            except BaseException:
+                self.close()
+                raise
         self.pid = self._process.pid
         self.provider, self.network_isolated = opened.provider, opened.network_isolated
         self.fixed_batch = opened.fixed_batch
@@ -159,6 +171,30 @@ class IsolatedClassifier:
             scores[start : start + len(part)] = self._forward(part)
         return scores
 
+    def look(self, batch: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Scores of pictures and the features they come from; only where there is a `head`.
+
+        Args:
+            batch: as for `predict`.
+
+        Returns:
+            float32 [N, C] as `predict` gives, and float32 [N, D], finite.
+
+        Raises:
+            ClassifierFailed: as `predict`, or features that are no numbers, or that do not give these scores.
+        """
+        assert self._shown is not None
+        scores = np.empty((len(batch), self._classes), np.float32)
+        features = np.empty((len(batch), self._shown.features.shape[1]), np.float32)
+        most = max(1, MOST_PICTURES // self._batch) * self._batch
+        for start in range(0, len(batch), most):
+            part = slice(start, min(start + most, len(batch)))
+            scores[part] = self._forward(batch[part], features=True)
+            features[part] = self._shown.features[: part.stop - start]
+        if not np.isfinite(features).all():
+            self._fail("nan", "features are not numbers", remedy="run the file on a plain picture with onnxruntime")
+        return scores, features
+
     def close(self) -> None:
         """End the process and all it may have started. Harmless when repeated."""
         self._stop()
@@ -173,12 +209,23 @@ class IsolatedClassifier:
     ) -> None:
         self.close()
 
-    def _forward(self, part: np.ndarray) -> np.ndarray:
+    def _see_head(self, opened: Opened, room: FileIO | None) -> None:
+        """Take over what the process says of the classifier's last linear layer."""
+        self.head: LinearHead | None = None
+        self.headless: HeadError | None = None
+        self._shown: SharedFeatures | None = None
+        if opened.headless is not None:
+            self.headless = HeadError(opened.headless, opened.remedy or REMEDY)
+        elif room is not None and 0 < opened.width <= MOST_FEATURES:
+            self._shown = SharedFeatures(room.fileno(), opened.width, self._classes)
+            self.head = LinearHead(self._shown.weight.copy(), self._shown.bias.copy())
+
+    def _forward(self, part: np.ndarray, features: bool = False) -> np.ndarray:
         if self._failure is not None:
             raise self._failure
         self._shared.pictures[: len(part)] = part
         with suppress(BrokenPipeError, ConnectionResetError):  # receiving says why
-            self._channel.send(json.dumps(asdict(Task(len(part), self._batch))).encode())
+            self._channel.send(json.dumps(asdict(Task(len(part), self._batch, features))).encode())
         for start in range(0, len(part), self._batch):
             self._doing = f"a batch of {min(self._batch, len(part) - start)} pictures"
             self._receive(self._settings.classifier_seconds_per_batch)
@@ -285,7 +332,7 @@ def _start(launch: Launch, errors: FileIO) -> subprocess.Popen[bytes]:
             stderr=errors,
             env=environment(launch.threads),
             cwd="/",
-            pass_fds=(launch.channel, launch.memory),
+            pass_fds=[launch.channel, launch.memory, *([] if launch.features is None else [launch.features])],
             start_new_session=True,
         )
 

@@ -24,6 +24,7 @@ FOLDERS = {
     "training": "trainings",
     "export": "exports",
     "validation": "validations",
+    "mitigation": "mitigations",
 }
 """Where the files of each kind of job lie in the store: `<folder>/<job id>/`."""
 
@@ -77,11 +78,10 @@ class Kind:
 def kinds() -> Mapping[str, Kind]:
     """All kinds by name."""
     # here: its modules use the queue, which uses this table
-    from jobs import audit_job, discovery, export, training, validation_job
+    from jobs import audit_job, discovery, export, mitigation, training, validation_job
 
-    return {
-        kind.name: kind for kind in (audit_job.KIND, discovery.KIND, training.KIND, export.KIND, validation_job.KIND)
-    }
+    modules = (audit_job, discovery, training, export, validation_job, mitigation)
+    return {module.KIND.name: module.KIND for module in modules}
 
 
 def kind_of(request: BaseModel) -> Kind:

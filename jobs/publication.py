@@ -10,8 +10,8 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from jobs import rows
-from jobs.audit import scope_of
 from jobs.audit_request import AuditRequest
+from jobs.audit_subjects import scope_of
 from jobs.class_map import map_classes
 from jobs.classifiers import get_classifier
 from jobs.counts import Counts

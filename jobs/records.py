@@ -30,7 +30,9 @@ class JobRecord(BaseModel):
     model_config = ConfigDict(frozen=True)
 
     id: str = Field(description="Digest of the job's inputs: the same inputs are the same job.")
-    kind: Literal["audit", "discovery", "training", "export", "validation"] = Field(description="What is done.")
+    kind: Literal["audit", "discovery", "training", "export", "validation", "mitigation"] = Field(
+        description="What is done."
+    )
     state: JobState
     created: datetime = Field(description="When it was first submitted.")
     started: datetime | None = Field(None, description="When work began, after a retry anew.")

@@ -12,8 +12,8 @@ from typing import Literal
 
 from pydantic import Field
 
-from jobs.audit import RanOn
 from jobs.audit_request import AuditRequest
+from jobs.audit_subjects import RanOn
 from jobs.classifiers import ClassifierRecord
 from jobs.counts import Counts, SkippedSample
 from jobs.datasets import DatasetRecord

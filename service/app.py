@@ -50,6 +50,7 @@ from service.routes import (
     keys,
     label,
     masks,
+    mitigations,
     pages,
     trainings,
 )
@@ -73,6 +74,7 @@ ROUTERS: tuple[APIRouter, ...] = (
     discoveries.router,
     trainings.router,
     exports.router,
+    mitigations.router,
     annotation_sessions.router,
     annotation_results.router,
     annotation_votes.router,
@@ -99,6 +101,7 @@ Which parts of a picture does a classifier rely on that it should not?
   people label it in an annotation, and publish the bank.
 * **With no encoder to discover with**: submit a training, which makes one of your own classes.
 * **With a bank**: submit an export, and get the masks of a whole data set as files.
+* **With a classifier that relies on spurious features**: submit a mitigation, and get one that relies on them less.
 
 Where keys are on, every path but `/livez` and `/readyz` needs one: `Authorization: Bearer cck_...` or `X-API-Key`.
 Errors are RFC 9457 problem details; their `type` is stable, see docs/api.md.

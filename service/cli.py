@@ -29,6 +29,7 @@ from service.commands import (
     jobs,
     keys,
     masks,
+    mitigate,
     planted,
     server,
 )
@@ -45,7 +46,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for module in (server, masks, audit, compare, gate, demo):
+for module in (server, masks, audit, compare, gate, mitigate, demo):
     module.register(app)
 for name, group in {
     "jobs": jobs.app,

@@ -56,6 +56,8 @@ if TYPE_CHECKING:  # they come with torch, and whoever lists jobs need not wait 
     from jobs.audit_request import AuditRequest
     from jobs.comparison import Comparison
     from jobs.gate import Gate
+    from jobs.mitigation_report import MitigationReport
+    from jobs.mitigation_request import MitigationRequest
     from jobs.report import Report
 
 Source = Path | IO[bytes]
@@ -271,6 +273,20 @@ class Client:
         """Queue an export of masks, as `submit_audit`."""
         return self._submit("/v1/exports", request, idempotency_key)
 
+    def submit_mitigation(self, request: MitigationRequest, idempotency_key: str | None = None) -> JobRecord:
+        """Queue a mitigation, as `submit_audit`."""
+        return self._submit("/v1/mitigations", request, idempotency_key)
+
+    def mitigation_report(self, mitigation: str) -> MitigationReport:
+        """What a finished mitigation brought and cost."""
+        from jobs.mitigation_report import MitigationReport
+
+        return MitigationReport.model_validate_json(self._send("GET", f"/v1/mitigations/{mitigation}/report").content)
+
+    def download_mitigation(self, mitigation: str, name: str, target: Path) -> None:
+        """Write one of its files, such as the changed classifier, to `target`, which is there whole or not at all."""
+        self._download(f"/v1/mitigations/{mitigation}/artefacts/{quote(name)}", target)
+
     def exports(self) -> Iterator[JobRecord]:
         """All exports, the newest first."""
         return map(JobRecord.model_validate, self._pages("/v1/exports"))
@@ -286,19 +302,7 @@ class Client:
 
     def download_export(self, export: str, name: str, target: Path) -> None:
         """Write one of its files to `target`, which is there whole or not at all."""
-        part = target.with_name(f".{target.name}.part")
-        path = f"/v1/exports/{export}/artefacts/{quote(name)}"
-        try:
-            with _translated(self._http.base_url), self._http.stream("GET", path) as answer:
-                if answer.is_error:
-                    answer.read()
-                    raise _error(answer)
-                with part.open("wb") as file:
-                    for chunk in answer.iter_bytes():
-                        file.write(chunk)
-            part.replace(target)
-        finally:
-            part.unlink(missing_ok=True)
+        self._download(f"/v1/exports/{export}/artefacts/{quote(name)}", target)
 
     def trainings(self) -> Iterator[JobRecord]:
         """All trainings, the newest first."""
@@ -441,6 +445,20 @@ class Client:
             name = Path(str(getattr(file, "name", "file"))).name
             timeout = _patient(self._http.timeout)
             return self._send("POST", path, files={"file": (name, file)}, data=fields, headers=headers, timeout=timeout)
+
+    def _download(self, path: str, target: Path) -> None:
+        part = target.with_name(f".{target.name}.part")
+        try:
+            with _translated(self._http.base_url), self._http.stream("GET", path) as answer:
+                if answer.is_error:
+                    answer.read()
+                    raise _error(answer)
+                with part.open("wb") as file:
+                    for chunk in answer.iter_bytes():
+                        file.write(chunk)
+            part.replace(target)
+        finally:
+            part.unlink(missing_ok=True)
 
     def _events(self, job: str) -> Iterator[JobRecord]:
         with (

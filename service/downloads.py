@@ -16,6 +16,7 @@ XML, MARKDOWN = "application/xml", "text/markdown"
 MEDIA_TYPES = {
     "json": JSON,
     "html": "text/html; charset=utf-8",
+    "md": f"{MARKDOWN}; charset=utf-8",
     "jpg": JPEG,
     "png": PNG,
     "parquet": "application/vnd.apache.parquet",

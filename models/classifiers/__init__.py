@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 if TYPE_CHECKING:
     import numpy as np
 
+    from models.classifiers.linear_head import LinearHead
     from models.classifiers.spec import ClassifierSpec
 
 
@@ -59,10 +60,12 @@ class Classifier(Protocol):
     Attributes:
         provider: what really runs it, e.g. "CPUExecutionProvider" or "torch-cuda".
         fixed_batch: the only number of pictures its network takes at once (others are padded), or None for any.
+        head: its last linear layer, where it was opened for its features.
     """
 
     provider: str
     fixed_batch: int | None
+    head: LinearHead | None
 
     def forward(self, batch: np.ndarray) -> np.ndarray:
         """Scores of pictures.
@@ -75,6 +78,17 @@ class Classifier(Protocol):
 
         Raises:
             ClassifierError: the outputs are not one score per declared class and picture.
+        """
+        ...
+
+    def look(self, batch: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Scores of pictures and the features they come from, of a classifier that has a head.
+
+        Returns:
+            float32 [N, C] as `forward`, and float32 [N, D], with which `head` gives these scores.
+
+        Raises:
+            ClassifierError: as `forward`; HeadError: the head does not give these scores.
         """
         ...
 
@@ -98,6 +112,7 @@ def open_classifier(
     *,
     allow_cpu_nodes: bool = True,
     cuda_memory_bytes: int | None = None,
+    features: bool = False,
 ) -> Classifier:
     """Open a file that `inspect_file` let pass.
 
@@ -108,12 +123,16 @@ def open_classifier(
         threads: CPU threads of the runtime.
         allow_cpu_nodes: on CUDA, let single ONNX operators without a CUDA kernel run on the CPU.
         cuda_memory_bytes: most memory taken on a CUDA device; no bound where None.
+        features: find its last linear layer, and let it `look`.
 
     Raises:
+        HeadError: features are asked for and its scores do not come from a linear layer.
         ClassifierError: the network does not fit `spec` (input, outputs, number of classes, architecture).
         DeviceError: the device asked for would not be the one that runs.
     """
     opened: Classifier = (
-        formats[spec.format].load().open_classifier(path, spec, device, threads, allow_cpu_nodes, cuda_memory_bytes)
+        formats[spec.format]
+        .load()
+        .open_classifier(path, spec, device, threads, allow_cpu_nodes, cuda_memory_bytes, features)
     )
     return opened

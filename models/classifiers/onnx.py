@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from models.classifiers.inputs import NetworkInput
+from models.classifiers.linear_head import LinearHead, as_features
 from models.classifiers.spec import ClassifierSpec
 from models.errors import ClassifierError, DeviceError
 from models.runtime import open_session
@@ -37,10 +38,19 @@ def open_classifier(
     threads: int,
     allow_cpu_nodes: bool,
     cuda_memory_bytes: int | None,
+    features: bool = False,
 ) -> OnnxClassifier:
     """Start a session; see `models.classifiers.open_classifier`."""
+    model: Path | bytes = path
+    head: LinearHead | None = None
+    features_name = ""
+    if features:
+        from models.classifiers.onnx_head import open_head  # here: running a file does without the onnx package
+
+        found, model = open_head(path, spec.output_name)
+        head, features_name = found.layer, found.features
     try:
-        session = open_session(path, device, threads, allow_cpu_nodes, cuda_memory_bytes)
+        session = open_session(model, device, threads, allow_cpu_nodes, cuda_memory_bytes)
     except DeviceError:
         raise
     except Exception as error:  # ONNX Runtime's errors share no base class
@@ -49,14 +59,21 @@ def open_classifier(
             field="file",
             remedy="check it with onnx.checker.check_model and run it once with onnxruntime",
         ) from error
-    return OnnxClassifier(session, spec)
+    return OnnxClassifier(session, spec, head, features_name)
 
 
 class OnnxClassifier:
     """A session with one input for pictures and one output for scores; a `models.classifiers.Classifier`."""
 
-    def __init__(self, session: Any, spec: ClassifierSpec) -> None:
+    def __init__(
+        self, session: Any, spec: ClassifierSpec, head: LinearHead | None = None, features_name: str = ""
+    ) -> None:
         """Check the session's declared input and output against the spec.
+
+        Args:
+            session: of ONNX Runtime.
+            spec: what its owner declares.
+            head: its last linear layer, and `features_name`, the output that says what goes into it.
 
         Raises:
             ClassifierError: they do not fit.
@@ -64,7 +81,8 @@ class OnnxClassifier:
         self._session = session
         self._classes = len(spec.classes)
         source = _only_input(session.get_inputs(), spec.input_name)
-        scores = _scores_output(session.get_outputs(), spec.output_name)
+        self.head, self._features_name = head, features_name
+        scores = _scores_output([one for one in session.get_outputs() if one.name != features_name], spec.output_name)
         self._input_name, self._output_name = source.name, scores.name
         self._input = NetworkInput(spec.preprocessing, _input_type(source, spec))
         self.fixed_batch = _fixed_batch(source, spec)
@@ -73,27 +91,41 @@ class OnnxClassifier:
 
     def forward(self, batch: np.ndarray) -> np.ndarray:
         """float32 [N, 3, s, s] in [0, 1] -> float32 [N, C]; see `models.classifiers.Classifier`."""
-        if self.fixed_batch is None:
-            return self._run(batch)
-        parts = [self._run_padded(batch[at : at + self.fixed_batch]) for at in range(0, len(batch), self.fixed_batch)]
-        return np.concatenate(parts)
+        return self._run(batch, [self._output_name])[0]
 
-    def _run_padded(self, batch: np.ndarray) -> np.ndarray:
+    def look(self, batch: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """The same and the features behind it, float32 [N, D]; see `models.classifiers.Classifier`."""
+        assert self.head is not None
+        scores, found = self._run(batch, [self._output_name, self._features_name])
+        features = as_features(found, len(batch), self.head.weight.shape[1])
+        self.head.check(features, scores)
+        return scores, features
+
+    def _run(self, batch: np.ndarray, names: list[str]) -> list[np.ndarray]:
+        """Some outputs, the scores first, whatever number of pictures the network takes at once."""
+        if self.fixed_batch is None:
+            return self._run_whole(batch, names)
+        starts = range(0, len(batch), self.fixed_batch)
+        parts = [self._run_padded(batch[at : at + self.fixed_batch], names) for at in starts]
+        return [np.concatenate(own) for own in zip(*parts, strict=True)]
+
+    def _run_padded(self, batch: np.ndarray, names: list[str]) -> list[np.ndarray]:
         assert self.fixed_batch is not None
         missing = self.fixed_batch - len(batch)
         padding = np.zeros((missing, *batch.shape[1:]), batch.dtype)
-        return self._run(np.concatenate([batch, padding]) if missing else batch)[: len(batch)]
+        whole = self._run_whole(np.concatenate([batch, padding]) if missing else batch, names)
+        return [own[: len(batch)] for own in whole]
 
-    def _run(self, batch: np.ndarray) -> np.ndarray:
-        (found,) = self._session.run([self._output_name], {self._input_name: self._input(batch)})
-        if found.shape[:2] != (len(batch), self._classes) or found.size != len(batch) * self._classes:
+    def _run_whole(self, batch: np.ndarray, names: list[str]) -> list[np.ndarray]:
+        scores, *further = self._session.run(names, {self._input_name: self._input(batch)})
+        if scores.shape[:2] != (len(batch), self._classes) or scores.size != len(batch) * self._classes:
             raise ClassifierError(
-                f"{len(batch)} pictures gave scores of shape {list(found.shape)}, "
+                f"{len(batch)} pictures gave scores of shape {list(scores.shape)}, "
                 f"not [{len(batch)}, {self._classes}]: {self._classes} classes are declared",
                 field="classes",
                 remedy="declare one class per output, and export with a batch dimension first",
             )
-        return np.asarray(found.reshape(len(batch), self._classes), np.float32)
+        return [np.asarray(scores.reshape(len(batch), self._classes), np.float32), *further]
 
 
 def _only_input(inputs: list[Any], name: str | None) -> Any:

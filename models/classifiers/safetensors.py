@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from models import architectures
 from models.classifiers.inputs import NetworkInput
+from models.classifiers.linear_head import HeadError, LinearHead, as_features
 from models.classifiers.signatures import refuse_disguise
 from models.classifiers.spec import ClassifierSpec
 from models.errors import ArchitectureError, ClassifierError
@@ -65,6 +66,7 @@ def open_classifier(
     threads: int,
     allow_cpu_nodes: bool,
     cuda_memory_bytes: int | None,
+    features: bool = False,
 ) -> SafetensorsClassifier:
     """Build the network and load its weights; see `models.classifiers.open_classifier`.
 
@@ -85,7 +87,10 @@ def open_classifier(
     network.load_state_dict(_fitting(load_file(path), network.state_dict(), spec), assign=True)
     network.eval().requires_grad_(False)
     network.to(place, memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stub lacks it
-    return SafetensorsClassifier(network, place, spec)
+    classifier = SafetensorsClassifier(network, place, spec)
+    if features:
+        classifier.find_head()
+    return classifier
 
 
 class SafetensorsClassifier:
@@ -99,6 +104,48 @@ class SafetensorsClassifier:
         self._classes = len(spec.classes)
         self._input = NetworkInput(spec.preprocessing)
         self.provider = f"torch-{device.type}"
+        self.head: LinearHead | None = None
+        self.head_name = ""
+        self._features: Tensor | None = None
+
+    def find_head(self) -> None:
+        """Set `head` to the linear layer that the scores come from, `head_name` to its name in the state dict.
+
+        Raises:
+            HeadError: there is none.
+        """
+        side = self._input.preprocessing.size
+        ran: list[tuple[str, nn.Linear, Tensor]] = []
+        hooks = [
+            module.register_forward_hook(lambda own, _, out, name=name: ran.append((name, own, out)))
+            for name, module in self._network.named_modules()
+            if isinstance(module, nn.Linear)
+        ]
+        scores = self.forward(np.zeros((1, 3, side, side), np.float32))
+        for hook in hooks:
+            hook.remove()
+        if not ran or not np.array_equal(ran[-1][2].cpu().numpy(), scores):
+            last = list(self._network.named_modules())[-1]
+            raise HeadError(
+                f"the classifier has no linear head: the network ends in {type(last[1]).__name__} ({last[0]!r})",
+                remedy="use an architecture whose last layer is linear",
+            )
+        self.head_name, layer, _ = ran[-1]
+        bias = torch.zeros(self._classes) if layer.bias is None else layer.bias.cpu()
+        self.head = LinearHead(layer.weight.cpu().numpy(), bias.numpy())
+        layer.register_forward_pre_hook(self._keep)
+
+    def _keep(self, layer: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+        self._features = inputs[0]
+
+    def look(self, batch: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Scores and features, float32 [N, D]; see `models.classifiers.Classifier`."""
+        assert self.head is not None
+        scores = self.forward(batch)
+        assert self._features is not None
+        features = as_features(self._features.cpu().numpy(), len(batch), self.head.weight.shape[1])
+        self.head.check(features, scores)
+        return scores, features
 
     @torch.inference_mode()
     def forward(self, batch: np.ndarray) -> np.ndarray:

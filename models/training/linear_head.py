@@ -45,12 +45,16 @@ def fit_head(
     classes: int,
     weight_decay: float,
     still_wanted: Callable[[], None] = lambda: None,
+    given: torch.Tensor | None = None,
 ) -> Head:
     """Multinomial logistic regression by full-batch L-BFGS on standardised features; deterministic.
 
+    It stops after ``ROUNDS`` rounds, or when no gradient exceeds 1e-6 or the loss changes by less than 1e-9.
+
     features: float32 [N, D], may be mapped from a file, of which ``CHUNK`` rows at a time are read; labels: int64 [N];
     weight_decay: factor of half the squared weights of standardised features; still_wanted: called for every chunk,
-    what it raises ends the fit. Features that never vary get no weight.
+    what it raises ends the fit; given: float32 [N, classes], logits that the head's own are added to, so that it is
+    what has to change about another head. Features that never vary get no weight.
     """
     mean, std = _moments(features, still_wanted)
     weight = torch.zeros(classes, features.shape[1], requires_grad=True)
@@ -64,21 +68,27 @@ def fit_head(
         line_search_fn="strong_wolfe",
     )
 
+    def loss_of(part: slice) -> torch.Tensor:
+        logits = (features[part] - mean) / std @ weight.T + bias
+        if given is not None:
+            logits = logits + given[part]
+        return functional.cross_entropy(logits, labels[part], reduction="sum")
+
     def closure() -> torch.Tensor:
         optimiser.zero_grad()
         total = 0.5 * weight_decay * weight.square().sum()
         total.backward()
         value = total.detach()
-        for rows, target in zip(features.split(CHUNK), labels.split(CHUNK), strict=True):
+        for start in range(0, len(labels), CHUNK):
             still_wanted()
-            loss = functional.cross_entropy((rows - mean) / std @ weight.T + bias, target, reduction="sum")
+            loss = loss_of(slice(start, start + CHUNK))
             (loss / len(labels)).backward()
             value = value + loss.detach() / len(labels)
         return value
 
     optimiser.step(closure)
     with torch.no_grad():
-        loss = _loss(features, labels, weight, bias, mean, std)
+        loss = sum(float(loss_of(slice(start, start + CHUNK))) for start in range(0, len(labels), CHUNK)) / len(labels)
         folded = weight / std
         return Head(folded, bias - folded @ mean, loss)
 
@@ -95,17 +105,3 @@ def _moments(features: torch.Tensor, still_wanted: Callable[[], None]) -> tuple[
         squares += (rows.double() - mean).square().sum(0)
     std = (squares / len(features)).sqrt()
     return mean.float(), torch.where(std > 1e-8, std, 1.0).float()
-
-
-def _loss(
-    features: torch.Tensor,
-    labels: torch.Tensor,
-    weight: torch.Tensor,
-    bias: torch.Tensor,
-    mean: torch.Tensor,
-    std: torch.Tensor,
-) -> float:
-    total = 0.0
-    for rows, target in zip(features.split(CHUNK), labels.split(CHUNK), strict=True):
-        total += float(functional.cross_entropy((rows - mean) / std @ weight.T + bias, target, reduction="sum"))
-    return total / len(labels)

@@ -16,6 +16,7 @@ from jobs.export_request import FORMATS as MASK_FORMATS
 from jobs.export_request import VALIDITIES, ExportRequest
 from jobs.measurements import measurements
 from jobs.metrics import declared_metrics
+from jobs.mitigation_request import METHODS, MitigationRequest
 from jobs.pictures import FORMATS
 from jobs.sections import Metric
 from jobs.training_request import ROUTES, TrainingRequest
@@ -92,6 +93,13 @@ class ExportCapabilities(BaseModel):
     defaults: dict[str, Any] = Field(description="Of the parameters that may be left out.")
 
 
+class MitigationCapabilities(BaseModel):
+    """What mitigations take and do."""
+
+    methods: dict[str, str] = Field(description="How a classifier is changed.")
+    defaults: dict[str, Any] = Field(description="Of the parameters that may be left out.")
+
+
 class AnnotationCapabilities(BaseModel):
     """What annotations take."""
 
@@ -124,6 +132,7 @@ class Capabilities(BaseModel):
     trainings: TrainingCapabilities
     annotations: AnnotationCapabilities
     exports: ExportCapabilities
+    mitigations: MitigationCapabilities
     problem_types: dict[str, str] = Field(description="Every `type` an error may have, with its title.")
 
 
@@ -183,6 +192,7 @@ def capabilities(request: Request) -> Capabilities:
             validities=VALIDITIES,
             defaults=_defaults(ExportRequest),
         ),
+        mitigations=MitigationCapabilities(methods=METHODS, defaults=_defaults(MitigationRequest)),
         annotations=AnnotationCapabilities(
             kinds=list(PLACES),
             media_types=[CSV, JSON],

@@ -15,8 +15,9 @@ import torch
 from onnxruntime import InferenceSession
 
 from jobs.archives import ArchiveLimits
-from jobs.audit import Subjects, audit_shard
+from jobs.audit import audit_shard
 from jobs.audit_request import AuditRequest
+from jobs.audit_subjects import Subjects
 from jobs.classifiers import import_classifier
 from jobs.datasets import import_archive, read_rows
 from jobs.settings import Settings

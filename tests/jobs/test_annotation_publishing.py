@@ -21,7 +21,7 @@ from jobs.annotation_redraft import draft_again
 from jobs.annotation_rounds import open_validation
 from jobs.annotation_validation import read_rows, verdict
 from jobs.annotations import Annotations
-from jobs.audit import AuditRequest
+from jobs.audit_request import AuditRequest
 from jobs.discovery_request import DiscoveryRequest
 from jobs.errors import Conflict, Invalid
 from jobs.queue import JobQueue

@@ -10,8 +10,9 @@ import pytest
 from pydantic import ValidationError
 
 from jobs import rows
-from jobs.audit import Subjects, audit_shard
+from jobs.audit import audit_shard
 from jobs.audit_request import AuditRequest
+from jobs.audit_subjects import Subjects
 from jobs.class_map import map_classes
 from jobs.datasets import Sample, Skipped
 from jobs.errors import Cancelled, Invalid

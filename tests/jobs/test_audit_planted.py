@@ -11,8 +11,9 @@ import pytest
 from PIL import Image
 from torch import Tensor
 
-from jobs.audit import Subjects, audit_shard
+from jobs.audit import audit_shard
 from jobs.audit_request import AuditRequest
+from jobs.audit_subjects import Subjects
 from jobs.class_map import map_classes
 from jobs.counts import Counts
 from jobs.datasets import Sample

@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pyarrow as pa
 
-from jobs.audit import audit_shard, scope_of
+from jobs.audit import audit_shard
 from jobs.audit_request import AuditRequest
+from jobs.audit_subjects import scope_of
 from jobs.datasets import Sample
 from jobs.measurements import measurements
 from jobs.sections import Section

@@ -12,8 +12,9 @@ from safetensors.torch import load_file
 from torch import nn
 
 from jobs import rows
-from jobs.audit import Subjects, audit_shard
+from jobs.audit import audit_shard
 from jobs.audit_request import AuditRequest
+from jobs.audit_subjects import Subjects
 from jobs.class_map import map_classes
 from jobs.counts import Counts
 from jobs.datasets import Sample

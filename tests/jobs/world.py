@@ -17,8 +17,8 @@ from PIL import Image
 from torch import Tensor
 from torch.nn import functional
 
-from jobs.audit import Subjects
 from jobs.audit_request import AuditRequest
+from jobs.audit_subjects import Subjects
 from jobs.class_map import map_classes
 from jobs.classification import Predict
 from jobs.datasets import Pictures, Sample

@@ -39,6 +39,12 @@ const KINDS = {
     last: "ranking the pictures",
     result: { label: "Files", of: (asked) => nameOf(asked.dataset), path: (id) => `/exports/${id}` },
   },
+  mitigation: {
+    title: (asked) => [nameOf(asked.classifier), " mitigated with ", nameOf(asked.dataset)],
+    details: (asked) => `${asked.method} with bank ${asked.bank}`,
+    last: "comparing before and after",
+    result: { label: "Report", of: (asked) => nameOf(asked.classifier), path: (id) => `/v1/mitigations/${id}/report` },
+  },
   validation: {
     title: (asked) => ["Validation round", " of annotation ", asked.annotation],
     details: (asked) => `${asked.pictures} pictures in each group`,
