@@ -125,9 +125,7 @@ def shard_table(row: NDArray[np.int64], channels: NDArray[np.int64], spurious: i
             "donor": np.ma.array(
                 generator.integers(row[-1] + 1, size=shape), mask=np.broadcast_to(~swapped, shape)
             ).ravel(),
-            "activation": np.ma.array(
-                generator.random(shape, np.float32), mask=np.broadcast_to(~known, shape)
-            ).ravel(),
+            "activation": np.ma.array(generator.random(shape, np.float32), mask=np.broadcast_to(~known, shape)).ravel(),
         }
     )
     ends = np.where(np.tile(variants == rows.CLEAN, len(row)), spurious, 0).cumsum()
