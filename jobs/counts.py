@@ -193,7 +193,7 @@ def _worst_of_each(
             i,
             Worst(
                 row=int(tested.row[i]),
-                sample=tested.sample[i].as_py(),
+                sample=tested.sample(i),
                 clean=float(clean.probability[i]),
                 control=float(control.probability[i]),
                 tested=float(tested.probability[i]),

@@ -17,8 +17,8 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from jobs import rows
-from jobs.audit import RanOn
 from jobs.audit_request import AuditRequest
+from jobs.audit_subjects import RanOn
 from jobs.index import ROW_GROUP
 from jobs.publication import publish
 from jobs.settings import Settings
