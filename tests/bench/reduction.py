@@ -25,7 +25,7 @@ from jobs.settings import Settings
 from jobs.shards import ShardPlan, plan_shards
 from jobs.spurious_activations import COLUMN
 from jobs.store import Store
-from jobs.subjects import find_bank
+from jobs.subjects import find_bank, load_backbone
 from tests.bench.audits import prepare_audit
 from tests.bench.harness import Ratio
 
@@ -74,6 +74,7 @@ def prepare(folder: Path, settings: Settings, wanted: int) -> None:
     """Leave an audit whose shards are all done, of photographs that stand in the index many times."""
     asked, store = prepare_audit(folder, settings)
     bank = find_bank(settings, asked.bank)
+    load_backbone(bank, settings)  # the shards would have left its export in the cache
     request = AuditRequest(
         classifier=asked.classifier, dataset=asked.dataset, bank=bank.digest, measurements=MEASUREMENTS
     )
