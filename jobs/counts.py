@@ -16,7 +16,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from jobs import rows
-from jobs.outcomes import CONDITIONS, Columns, Ints, Keys, Outcomes
+from jobs.outcomes import CONDITIONS, Floats, Ints, Keys, Outcomes
 from models.bank import Bank
 
 WORST = 3
@@ -101,7 +101,10 @@ class Counts(Keys):
     def __init__(self, bank: Bank) -> None:
         super().__init__(bank)
         spurious = [f for f in bank.manifest.features if f.label == "spurious"]
-        self._spurious = np.array([self._code(f.class_index, f.feature_index) for f in spurious], dtype=np.int64)
+        self._bars = np.full(self.number, -np.inf)
+        """Per key the `_rank` that a picture must not exceed to be remembered; of most keys none is."""
+        self._bars[[self.feature(f.class_index, f.feature_index) for f in spurious]] = np.inf
+        self._bars[[self.swap(class_index) for class_index in range(self.classes)]] = np.inf
         self._patterns = np.zeros((self.number, 16), dtype=np.int64)
         self._sums = np.zeros((self.number, len(QUANTITIES)))
         self.skipped: Counter[str] = Counter()
@@ -153,9 +156,9 @@ class Counts(Keys):
         for found in self.outcomes_of(table):
             self._accumulate(found)
             if found.variant == rows.SWAP_OTHER:
-                self._remember_swaps(found.clean, found.tested, found.control)
+                self._remember_swaps(found)
             elif found.variant == rows.FEATURE:
-                self._remember_worst(found.clean, found.tested, found.control)
+                self._remember_worst(found)
 
     def _accumulate(self, found: Outcomes) -> None:
         keys, tested, control = found.keys, found.tested, found.control
@@ -164,36 +167,46 @@ class Counts(Keys):
         for index, values in enumerate(quantities):
             self._sums[:, index] += np.bincount(keys, weights=values, minlength=self.number)
 
-    def _remember_worst(self, clean: Columns, tested: Columns, control: Columns) -> None:
-        codes = self._code(tested.class_index, tested.feature)
-        for i, found in _worst_of_each(codes, np.isin(codes, self._spurious), clean, tested, control):
+    def _remember_worst(self, outcomes: Outcomes) -> None:
+        tested = outcomes.tested
+        for i, found in _worst_of_each(outcomes, self._bars):
             key = int(tested.class_index[i]), int(tested.feature[i])
-            self.worst[key] = sorted([*self.worst.get(key, []), found], key=Worst.order)[:WORST]
+            self.worst[key] = known = sorted([*self.worst.get(key, []), found], key=Worst.order)[:WORST]
+            self._lower_bar(int(outcomes.keys[i]), known)
 
-    def _remember_swaps(self, clean: Columns, tested: Columns, control: Columns) -> None:
-        every = np.ones(tested.row.size, dtype=bool)
-        for i, found in _worst_of_each(tested.class_index, every, clean, tested, control):
+    def _remember_swaps(self, outcomes: Outcomes) -> None:
+        tested, control = outcomes.tested, outcomes.control
+        for i, found in _worst_of_each(outcomes, self._bars):
             key, swap = int(tested.class_index[i]), WorstSwap(found, int(control.donor[i]), int(tested.donor[i]))
-            self.worst_swaps[key] = sorted(
+            self.worst_swaps[key] = known = sorted(
                 [*self.worst_swaps.get(key, []), swap], key=lambda known: known.worst.order()
             )[:WORST]
+            self._lower_bar(int(outcomes.keys[i]), [own.worst for own in known])
+
+    def _lower_bar(self, key: int, known: Sequence[Worst]) -> None:
+        if len(known) == WORST:
+            self._bars[key] = float(_rank(np.array(known[-1].lost), np.array(known[-1].tested - known[-1].control)))
 
 
-def _worst_of_each(
-    codes: Ints, among: NDArray[np.bool_], clean: Columns, tested: Columns, control: Columns
-) -> Iterator[tuple[int, Worst]]:
-    """Of each code the `WORST` pictures that lose probability, by their index."""
+def _rank(lost: NDArray[np.bool_], gain: Floats) -> Floats:
+    """Lower is worse, as in `Worst.order`, but for ties: a gain in probability is in [-1, 1]."""
+    return np.where(lost, 0.0, 4.0) + gain
+
+
+def _worst_of_each(outcomes: Outcomes, bars: Floats) -> Iterator[tuple[int, Worst]]:
+    """Of each key the `WORST` pictures that lose probability and are below its bar, by their index."""
+    codes, clean, tested, control = outcomes.keys, outcomes.clean, outcomes.tested, outcomes.control
     lost = (control.correct == 1) & (tested.correct == 0)
     gain = tested.probability - control.probability
-    order = np.lexsort((tested.row, gain, ~lost, codes))
-    order = order[among[order] & (gain[order] < 0)]
+    among = np.flatnonzero((gain < 0) & (_rank(lost, gain) <= bars[codes]))
+    order = among[np.lexsort((tested.row[among], gain[among], ~lost[among], codes[among]))]
     first_of_code = np.searchsorted(codes[order], codes[order])
     for i in order[np.arange(order.size) - first_of_code < WORST].tolist():
         yield (
             i,
             Worst(
                 row=int(tested.row[i]),
-                sample=tested.sample[i].as_py(),
+                sample=tested.sample(i),
                 clean=float(clean.probability[i]),
                 control=float(control.probability[i]),
                 tested=float(tested.probability[i]),

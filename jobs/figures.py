@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import sqrt
 
 import numpy as np
@@ -128,9 +128,13 @@ def counted(classes: int) -> str:
 
 def share(outcomes: NDArray[np.int64], generator: np.random.Generator) -> Estimate:
     """A proportion from int64 [2] counts (wrong, right), with Wilson's interval."""
+    return replace(proportion(outcomes), draws=smoothed_draws(outcomes, generator)[:, 1])
+
+
+def proportion(outcomes: NDArray[np.int64]) -> Estimate:
+    """The same without draws, for figures that nothing is made of."""
     right, n = int(outcomes[1]), int(outcomes.sum())
-    draws = smoothed_draws(outcomes, generator)[:, 1]
-    return Estimate(right / n if n else 0.0, wilson(right, n), n, draws, lowest=0)
+    return Estimate(right / n if n else 0.0, wilson(right, n), n, np.empty(0), lowest=0)
 
 
 def difference(table: NDArray[np.int64], generator: np.random.Generator) -> Estimate:

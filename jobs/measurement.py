@@ -106,7 +106,12 @@ class Tally(ABC):
     """Takes in the shards' tables one at a time, as often as it needs, and sums up.
 
     Its size depends on the bank and its parameters alone, not on the number of pictures.
+
+    Attributes:
+        reads: columns of the tables that it looks at; all where None.
     """
+
+    reads: ClassVar[tuple[str, ...] | None] = None
 
     @abstractmethod
     def add(self, table: pa.Table) -> None:

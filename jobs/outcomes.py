@@ -81,8 +81,8 @@ class Keys:
 
     def outcomes_of(self, table: pa.Table) -> Iterator[Outcomes]:
         """What the rows of one shard are for these keys; all rows of a sample must be in it."""
-        columns = Columns.of(table.filter(pc.is_in(table["variant"], value_set=pa.array(rows.VARIANTS[:-1]))))
-        clean = columns.where(rows.CLEAN)
+        columns = _by_variant(table)
+        clean = columns[rows.CLEAN]
         sample, order = np.unique(clean.row, return_index=True)
         clean = clean.at(order)
         yield Outcomes(rows.CLEAN, clean.class_index, clean.correct * 8, clean, clean, clean)
@@ -92,11 +92,11 @@ class Keys:
             (rows.SWAP_OTHER, rows.SWAP_SAME, 3 * self.classes),
             (rows.FEATURE, rows.FEATURE_CONTROL, None),
         ):
-            tested, control = columns.where(name), columns.where(control_name)
+            tested, control = columns[name], columns[control_name]
             own = clean.at(np.searchsorted(sample, tested.row))
             pattern = own.correct * 8 + control.correct * 2 + tested.correct
             if name == rows.CORE:
-                pattern += columns.where(rows.OUTSIDE_CORE).correct * 4
+                pattern += columns[rows.OUTSIDE_CORE].correct * 4
             if offset is None:
                 keys = self._keys(self._code(tested.class_index, tested.feature))
             else:
@@ -111,13 +111,27 @@ class Keys:
         return 4 * self.classes + np.searchsorted(self._codes, codes)
 
 
+def _by_variant(table: pa.Table) -> dict[str, Columns]:
+    """The rows of each of `rows.VARIANTS`, by sample and feature."""
+    variant = pc.fill_null(pc.index_in(table["variant"], value_set=pa.array(rows.VARIANTS)), -1).to_numpy()
+    columns = Columns.of(table)
+    order = np.lexsort((columns.feature, columns.row, variant))
+    ends = np.searchsorted(variant[order], np.arange(len(rows.VARIANTS) + 1))
+    return {name: columns.at(order[ends[i] : ends[i + 1]]) for i, name in enumerate(rows.VARIANTS)}
+
+
 @dataclass(frozen=True)
 class Columns:
-    """Rows of one variant as arrays, by sample and feature; nulls are 0 or NaN."""
+    """Rows of one variant as arrays, by sample and feature; nulls are 0.
 
-    sample: pa.Array
+    Attributes:
+        names: of the samples of all rows of the table.
+        place: int64, which of those each row is.
+    """
+
+    names: pa.ChunkedArray
+    place: Ints
     row: Ints
-    variant: NDArray[Any]
     class_index: Ints
     feature: Ints
     correct: Ints
@@ -135,11 +149,10 @@ class Columns:
         def real(name: str) -> Floats:
             return pc.fill_null(table[name].cast(pa.float64()), 0.0).to_numpy()
 
-        variant = pc.index_in(table["variant"], value_set=pa.array(rows.VARIANTS)).to_numpy()
-        columns = cls(
-            sample=table["sample"].combine_chunks(),
+        return cls(
+            names=table["sample"],
+            place=np.arange(table.num_rows),
             row=whole("row"),
-            variant=variant,
             class_index=whole("class"),
             feature=whole("feature"),
             correct=whole("correct"),
@@ -149,14 +162,14 @@ class Columns:
             overlap=real("overlap"),
             donor=whole("donor"),
         )
-        return columns.at(np.lexsort((columns.feature, columns.row)))
-
-    def where(self, variant: str) -> Columns:
-        return self.at(np.flatnonzero(self.variant == rows.VARIANTS.index(variant)))
 
     def at(self, indices: Ints) -> Columns:
-        taken = {name: getattr(self, name)[indices] for name in _ARRAYS}
-        return Columns(sample=self.sample.take(pa.array(indices)), **taken)
+        return Columns(names=self.names, **{name: getattr(self, name)[indices] for name in _ARRAYS})
+
+    def sample(self, index: int) -> str:
+        """The name of one row's sample."""
+        name: str = self.names[int(self.place[index])].as_py()
+        return name
 
 
 COLUMNS = (
@@ -174,4 +187,4 @@ COLUMNS = (
 )
 """What of a shard's table is read here."""
 
-_ARRAYS = tuple(field.name for field in fields(Columns) if field.name != "sample")
+_ARRAYS = tuple(field.name for field in fields(Columns) if field.name != "names")

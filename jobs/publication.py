@@ -19,6 +19,7 @@ from jobs.datasets import get_dataset, get_pictures, read_rows
 from jobs.examples import Viewer, exhibits, swap_exhibits
 from jobs.measurement import Tally
 from jobs.model_card import model_card
+from jobs.outcomes import COLUMNS
 from jobs.reduction import find
 from jobs.report import make_report
 from jobs.report_page import render_html
@@ -50,7 +51,7 @@ def publish(store: Store, settings: Settings, request: AuditRequest, plan: Shard
     tallies = [tally for own, asked in request.chosen() if (tally := own.tally(scope, asked)) is not None]
     with store.scratch_file() as skipped:
         counts = Counts(bank)
-        for table in _aside(_tables(store, plan), skipped):
+        for table in _aside(_tables(store, plan, tallies, (*SKIPPED_COLUMNS, *COLUMNS)), skipped):
             counts.add(table)
             for tally in tallies:
                 tally.add(table)
@@ -77,15 +78,20 @@ def publish(store: Store, settings: Settings, request: AuditRequest, plan: Shard
 def _take_in_again(tallies: Sequence[Tally], store: Store, plan: ShardPlan) -> None:
     """All tables once more, for those tallies that ask for it, until none does."""
     while waiting := [tally for tally in tallies if tally.again()]:
-        for table in _tables(store, plan):
+        for table in _tables(store, plan, waiting):
             for tally in waiting:
                 tally.add(table)
 
 
-def _tables(store: Store, plan: ShardPlan) -> Iterator[pa.Table]:
+def _tables(store: Store, plan: ShardPlan, tallies: Sequence[Tally], further: Sequence[str] = ()) -> Iterator[pa.Table]:
+    """Of each shard what these tallies read, and further columns."""
+    wanted: set[str] | None = set(further)
+    for tally in tallies:
+        wanted = None if wanted is None or tally.reads is None else wanted | set(tally.reads)
+    columns = None if wanted is None else sorted(wanted)
     for shard in range(plan.shards):
         with store.open(plan.file("audits", shard)) as file:
-            yield pq.read_table(file)
+            yield pq.read_table(file, columns=columns)
 
 
 def _aside(tables: Iterator[pa.Table], path: Path) -> Iterator[pa.Table]:

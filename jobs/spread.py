@@ -18,14 +18,8 @@ class Spread:
         outcomes: int64 [CELLS, 2], pictures by rising value: wrong, right.
     """
 
-    def __init__(self) -> None:
-        self.outcomes: NDArray[np.int64] = np.zeros((CELLS, 2), dtype=np.int64)
-
-    def add(self, values: ArrayLike, right: ArrayLike) -> None:
-        """Count N pictures: float [N] in standard deviations, bool [N]."""
-        place = np.rint((np.clip(values, -REACH, REACH) + REACH) / CELL).astype(np.int64)
-        codes = 2 * place + np.asarray(right, dtype=np.int64)
-        self.outcomes += np.bincount(codes, minlength=2 * CELLS).reshape(CELLS, 2)
+    def __init__(self, outcomes: NDArray[np.int64]) -> None:
+        self.outcomes = outcomes
 
     def ends(self, share: float) -> tuple[NDArray[np.int64], NDArray[np.int64]] | None:
         """Outcomes of the pictures of the lowest and of the highest values, int64 [2] each.
@@ -56,3 +50,20 @@ class Spread:
         found = np.zeros((count, 2), dtype=np.int64)
         np.add.at(found, place, self.outcomes)
         return found
+
+
+class Spreads:
+    """The same of G groups, e.g. classes."""
+
+    def __init__(self, groups: int) -> None:
+        self._outcomes: NDArray[np.int64] = np.zeros((groups, CELLS, 2), dtype=np.int64)
+
+    def add(self, groups: ArrayLike, values: ArrayLike, right: ArrayLike) -> None:
+        """Count N pictures: int [N], float [N] in standard deviations, bool [N]."""
+        cell = np.rint((np.clip(values, -REACH, REACH) + REACH) / CELL).astype(np.int64)
+        codes = 2 * (np.asarray(groups, dtype=np.int64) * CELLS + cell) + np.asarray(right, dtype=np.int64)
+        np.add.at(self._outcomes.reshape(-1), codes, 1)
+
+    def of(self, group: int) -> Spread:
+        """Those of one group."""
+        return Spread(self._outcomes[group])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,12 +12,18 @@ from numpy.typing import NDArray
 
 from jobs import rows
 from jobs.measurement import Batch
+from models.bank import Bank
+from models.moments import GroupedMoments
 
 COLUMN = pa.field(
     "spurious_activations",
     pa.list_(pa.float32()),
     metadata={"about": "phi_j of the spurious features of the class, by rank; of clean rows"},
 )
+
+
+READS = ("variant", "class", "correct", "predicted", COLUMN.name)
+"""What of a shard's table `clean_pictures` reads."""
 
 
 def noted(batch: Batch) -> dict[str, Any]:
@@ -30,33 +35,46 @@ def noted(batch: Batch) -> dict[str, Any]:
     return {COLUMN.name: pa.ListArray.from_arrays(pa.array(ends), pa.array(values[spurious]))}
 
 
+def spurious_moments(bank: Bank) -> GroupedMoments:
+    """Of the spurious features of each class, of no picture yet."""
+    widths = [len(bank.spurious(c)) for c in range(len(bank.classes))]
+    return GroupedMoments(len(widths), max(widths, default=0))
+
+
 @dataclass(frozen=True)
-class ClassPictures:
-    """Pictures of one class in one shard.
+class CleanPictures:
+    """The unchanged pictures of a shard whose classes have spurious features, those of a class together.
 
     Attributes:
-        class_index: in the bank.
-        activations: float32 [N, K], of its K >= 1 spurious features by rank.
+        class_index: int64 [N], ascending.
+        activations: float32 [N, K], of the spurious features of its class by rank, K being the most of a class here;
+            0 beyond the features that a class has.
+        features: int64 [N], how many that is, >= 1.
         correct: bool [N], whether the classifier is right on the unchanged picture.
         predicted: int64 [N], the classifier's output with the largest value.
     """
 
-    class_index: int
+    class_index: NDArray[np.int64]
     activations: NDArray[np.float32]
+    features: NDArray[np.int64]
     correct: NDArray[np.bool_]
     predicted: NDArray[np.int64]
 
 
-def by_class(table: pa.Table) -> Iterator[ClassPictures]:
-    """The unchanged pictures of a shard, of classes with spurious features."""
-    clean = table.filter(pc.equal(table["variant"], rows.CLEAN))
-    width = pc.list_value_length(clean[COLUMN.name]).to_numpy()
-    classes = clean["class"].to_numpy()
-    values = clean[COLUMN.name].combine_chunks().flatten().to_numpy()
-    starts = width.cumsum() - width
-    correct = clean["correct"].to_numpy(zero_copy_only=False)
-    predicted = clean["predicted"].to_numpy().astype(np.int64)
-    for index in np.unique(classes[width > 0]).tolist():
-        own = np.flatnonzero(classes == index)
-        activations = values[starts[own][:, None] + np.arange(width[own[0]])]
-        yield ClassPictures(index, activations, correct[own], predicted[own])
+def clean_pictures(table: pa.Table) -> CleanPictures:
+    """Those of one shard, which may be none."""
+    shown = table.select(READS)
+    clean = shown.filter(pc.equal(shown["variant"], rows.CLEAN))
+    clean = clean.filter(pc.greater(pc.list_value_length(clean[COLUMN.name]), 0))
+    order = np.argsort(clean["class"].to_numpy(), kind="stable")
+    features = pc.list_value_length(clean[COLUMN.name]).to_numpy().astype(np.int64)
+    place = np.arange(features.max(initial=0))
+    values = np.zeros((len(features), place.size), np.float32)
+    values[place < features[:, None]] = clean[COLUMN.name].combine_chunks().flatten().to_numpy()
+    return CleanPictures(
+        class_index=clean["class"].to_numpy().astype(np.int64)[order],
+        activations=values[order],
+        features=features[order],
+        correct=clean["correct"].to_numpy(zero_copy_only=False).astype(bool)[order],
+        predicted=clean["predicted"].to_numpy().astype(np.int64)[order],
+    )

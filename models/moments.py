@@ -81,6 +81,48 @@ class Moments:
         return cls(count, mean, squares)
 
 
+class GroupedMoments:
+    """`Moments` of G groups with at most D features each, updated together.
+
+    Attributes:
+        count: int64 [G], pictures.
+        mean: float64 [G, D].
+        squares: float64 [G, D], as in `Moments`.
+    """
+
+    def __init__(self, groups: int, width: int) -> None:
+        self.count = np.zeros(groups, dtype=np.int64)
+        self.mean = np.zeros((groups, width))
+        self.squares = np.zeros((groups, width))
+
+    def update(self, groups: NDArray[np.int64], phi: ArrayLike) -> None:
+        """Take in N pictures: ascending int64 [N], and float [N, K], K <= D; a feature left out is always 0.
+
+        Raises FeaturesError where a value is no number.
+        """
+        values = checked(phi)
+        known, first, place, number = np.unique(groups, return_index=True, return_inverse=True, return_counts=True)
+        if not known.size:
+            return
+        start, n = values[first], number[:, None]
+        mean = start + np.add.reduceat(values - start[place], first) / n
+        squares = np.add.reduceat(np.square(values - mean[place]), first)
+        kept = known, slice(values.shape[1])
+        before, count = self.count[known][:, None], (self.count[known] + number)[:, None]
+        apart = np.where(before > 0, mean - self.mean[kept], 0)
+        self.mean[kept] = np.where(before > 0, self.mean[kept] + apart * (n / count), mean)
+        self.squares[kept] += squares + np.square(apart) * (before * n / count)
+        self.count[known] += number
+
+    def z_scores(self, groups: NDArray[np.int64], phi: ArrayLike) -> Floats:
+        """Pictures of these groups in standard deviations, float64 [N, K]; 0 for features that never change."""
+        values = np.asarray(phi, dtype=np.float64)
+        kept = groups, slice(values.shape[1])
+        deviation = np.sqrt(self.squares[kept] / np.maximum(self.count[groups], 1)[:, None])
+        scores: Floats = np.where(deviation > 0, (values - self.mean[kept]) / np.where(deviation > 0, deviation, 1), 0)
+        return scores
+
+
 @dataclass(frozen=True)
 class Scatter:
     """Mean and scatter matrix of D features over the pictures of one group: 8 D^2 bytes, 34 MB for D = 2048.

@@ -26,8 +26,8 @@ Filled = Callable[[Tensor, Tensor], Tensor]
 READINGS = {label: PairReadings(label, "{part} in place of") for label in LABELS}
 
 TESTED = ("patch-shuffle",)
-"""Fills whose differences are tested. The others harm classifiers that go by the object alone in more than 2.5 % of their
-classes, wherever a cue's mask covers a part of the object too: 5.6 % in-painting, 19 % blur, 31 % grey
+"""Fills whose differences are tested. The others harm classifiers that go by the object alone in more than 2.5 % of
+their classes, wherever a cue's mask covers a part of the object too: in-painting in 5.6 %, blur in 19 %, grey in 31 %
 (docs/audit-truth.md)."""
 
 METHOD = (
@@ -35,9 +35,9 @@ METHOD = (
     "fill: (1 − m)·x + m·fill(x), in the classifier's input pixels in [0, 1].",
     "Each fill is also put where the control lies, the same mask moved to where it overlaps least with the tested and "
     "the core features, on the same pictures; the difference is due to where the mask lies.",
-    "A class is flagged where the control is right more often than the tested mask under patch-shuffle (McNemar's exact "
-    "test, one-sided, Benjamini and Hochberg over classes) and the 95 % interval of the difference lies above 0. The "
-    "other fills are not tested: where masks reach over the object they cost classifiers that rely on nothing, too.",
+    "A class is flagged where the control is right more often than the tested mask under patch-shuffle (McNemar's "
+    "exact test, one-sided, Benjamini and Hochberg over classes) and the 95 % interval of the difference lies above 0. "
+    "The other fills are not tested: where masks reach over the object they harm classifiers that rely on nothing too.",
 )
 
 

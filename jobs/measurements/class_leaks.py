@@ -20,10 +20,9 @@ from pydantic import Field
 from jobs.figures import Estimate, generator_of, less, points, share
 from jobs.measurement import Batch, Measurement, Parameters, Scope, Tally
 from jobs.sections import Entry, Metric, Section, adjusted
-from jobs.spread import Spread
-from jobs.spurious_activations import COLUMN, by_class, noted
+from jobs.spread import Spreads
+from jobs.spurious_activations import COLUMN, READS, clean_pictures, noted, spurious_moments
 from models.bank import Bank
-from models.moments import Moments
 from models.statistics import more_often_right_apart
 
 LEAK, GAP = "leak", "feature_gap"
@@ -55,6 +54,14 @@ class Pair(NamedTuple):
     place: int
     feature: int
     other: int
+
+
+class Leaking(NamedTuple):
+    """The same feature whatever the other class."""
+
+    class_index: int
+    place: int
+    feature: int
 
 
 class LeakParameters(Parameters):
@@ -106,50 +113,48 @@ def pairs_of(bank: Bank, classes: Sequence[int]) -> list[Pair]:
 class LeakTally(Tally):
     """Moments of the class's activations, then answers over their z-scores."""
 
+    reads: ClassVar[tuple[str, ...]] = READS
+
     def __init__(self, scope: Scope, parameters: LeakParameters) -> None:
         self._scope, self._parameters = scope, parameters
         self._pairs = pairs_of(scope.bank, scope.classes)
-        self._moments: dict[int, Moments] = {}
-        self._of_class: dict[int, list[Pair]] = defaultdict(list)
-        for pair in self._pairs:
-            self._of_class[pair.class_index].append(pair)
-        self._leaks: dict[Pair, Spread] | None = None
-        self._gaps: dict[tuple[int, int], Spread] = {}
+        self._features = list(dict.fromkeys(Leaking(*pair[:3]) for pair in self._pairs))
+        self._of_pair = np.array(self._pairs, dtype=np.int64).reshape(-1, len(Pair._fields)).T
+        self._of_feature = np.array(self._features, dtype=np.int64).reshape(-1, len(Leaking._fields)).T
+        self._moments = spurious_moments(scope.bank)
+        self._leaks: Spreads | None = None
+        self._gaps = Spreads(len(self._features))
 
     def add(self, table: pa.Table) -> None:
         """See `Tally`."""
-        for own in by_class(table):
-            pairs = self._of_class.get(own.class_index, [])
-            if not pairs:
-                continue
-            if self._leaks is None:
-                known = self._moments.get(own.class_index, Moments.empty(own.activations.shape[1]))
-                self._moments[own.class_index] = known.update(own.activations)
-                continue
-            moments = self._moments[own.class_index]
-            scores = (own.activations - moments.mean) / np.where(moments.std > 0, moments.std, 1)
-            answered = self._scope.of_output[own.predicted]
-            for pair in pairs:
-                self._leaks[pair].add(scores[:, pair.place], answered == pair.other)
-            for place in {pair.place for pair in pairs}:
-                self._gaps[own.class_index, place].add(scores[:, place], own.correct)
+        own = clean_pictures(table)
+        if self._leaks is None:
+            self._moments.update(own.class_index, own.activations)
+            return
+        scores = self._moments.z_scores(own.class_index, own.activations)
+        answered = self._scope.of_output[own.predicted]
+        classes, places, _, others = self._of_pair
+        pair, picture = _meeting(classes, own.class_index)
+        self._leaks.add(pair, scores[picture, places[pair]], answered[picture] == others[pair])
+        classes, places, _ = self._of_feature
+        feature, picture = _meeting(classes, own.class_index)
+        self._gaps.add(feature, scores[picture, places[feature]], own.correct[picture])
 
     def again(self) -> bool:
         """Once more, when the moments are known."""
         if self._leaks is not None:
             return False
-        self._leaks = {pair: Spread() for pair in self._pairs if pair.class_index in self._moments}
-        self._gaps = {(pair.class_index, pair.place): Spread() for pair in self._leaks}
-        return bool(self._leaks)
+        self._leaks = Spreads(len(self._pairs))
+        return bool(self._pairs) and bool(self._moments.count.any())
 
     def section(self) -> Section:
         """See `Tally`."""
         names, entries = self._scope.bank.classes, list[Entry]()
-        for pair, spread in (self._leaks or {}).items():
+        for i, pair in enumerate(self._pairs if self._leaks else ()):
             name, other = names[pair.class_index], names[pair.other]
-            if (ends := spread.ends(self._parameters.ends)) is None:
+            if self._leaks is None or (ends := self._leaks.of(i).ends(self._parameters.ends)) is None:
                 continue
-            rise = self._difference(LEAK, ends, pair)
+            rise = self._difference(LEAK, ends, (pair.class_index, pair.feature, pair.other))
             figure = rise.figure(
                 "Where they show most of this feature, answers for the other class are more frequent by",
                 f"of the pictures of {name} than where they show least, the other class being {other}; higher is worse",
@@ -159,11 +164,10 @@ class LeakTally(Tally):
             entries.append(
                 Entry(metric=LEAK, of=name, feature=pair.feature, part=other, figure=figure, p_value=p_value)
             )
-        features = {(pair.class_index, pair.place): pair.feature for pair in self._pairs}
-        for (class_index, place), spread in self._gaps.items():
-            if (ends := spread.ends(self._parameters.ends)) is not None:
-                feature, name = features[class_index, place], names[class_index]
-                figure = self._difference(GAP, ends, Pair(class_index, place, feature, class_index)).figure(
+        for i, (class_index, _, feature) in enumerate(self._features):
+            if (ends := self._gaps.of(i).ends(self._parameters.ends)) is not None:
+                name = names[class_index]
+                figure = self._difference(GAP, ends, (class_index, feature, class_index)).figure(
                     "Accuracy where this feature is strongest less that where it is weakest is",
                     f"on the pictures of {name}; negative where the feature misleads",
                     points,
@@ -186,10 +190,25 @@ class LeakTally(Tally):
             withheld=None if found else "No spurious feature of an audited class is core for another.",
         )
 
-    def _difference(self, metric: str, ends: tuple[NDArray[np.int64], NDArray[np.int64]], pair: Pair) -> Estimate:
-        keys = (pair.class_index, pair.feature, pair.other)
+    def _difference(
+        self, metric: str, ends: tuple[NDArray[np.int64], NDArray[np.int64]], keys: tuple[int, ...]
+    ) -> Estimate:
         low, high = (share(own, generator_of(self._scope.seed, metric, *keys, i)) for i, own in enumerate(ends))
         return less(high, low)
+
+
+def _meeting(of: NDArray[np.int64], pictures: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """All pairs of a thing and a picture of one class, by their indices.
+
+    Args:
+        of: int64 [M], ascending, the classes of some things.
+        pictures: int64 [N], the classes of some pictures.
+    """
+    first, last = (np.searchsorted(of, pictures, side) for side in ("left", "right"))
+    number = last - first
+    picture = np.arange(len(pictures)).repeat(number)
+    before = (number.cumsum() - number)[picture]
+    return first[picture] + np.arange(picture.size) - before, picture
 
 
 def _answer(entries: list[Entry]) -> str:

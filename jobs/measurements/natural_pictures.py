@@ -14,14 +14,12 @@ import pyarrow as pa
 from numpy.typing import NDArray
 from pydantic import Field
 
-from jobs.figures import Estimate, generator_of, less, percent, points, share
+from jobs.figures import Estimate, generator_of, less, percent, points, proportion, share
 from jobs.measurement import Batch, Measurement, Parameters, Scope, Tally
 from jobs.readings import Reading, flagged_in_words, in_order
 from jobs.sections import Metric, Point, Section, Series
-from jobs.spread import Spread
-from jobs.spuriosity import spuriosity
-from jobs.spurious_activations import COLUMN, by_class, noted
-from models.moments import Moments
+from jobs.spread import Spreads
+from jobs.spurious_activations import COLUMN, READS, clean_pictures, noted, spurious_moments
 from models.statistics import more_often_right_apart, smoothed_draws, spanned
 
 _RIGHT = "of the pictures {subject} are classified right"
@@ -111,33 +109,35 @@ class NaturalPictures(Measurement):
 class NaturalTally(Tally):
     """Moments of the class's activations, then accuracy over the z-scores they give."""
 
+    reads: ClassVar[tuple[str, ...]] = READS
+
     def __init__(self, scope: Scope, parameters: NaturalParameters) -> None:
         self._scope, self._parameters = scope, parameters
-        self._moments: dict[int, Moments] = {}
-        self._spreads: dict[int, Spread] | None = None
+        self._moments = spurious_moments(scope.bank)
+        self._spreads: Spreads | None = None
 
     def add(self, table: pa.Table) -> None:
         """See `Tally`."""
-        for own in by_class(table):
-            if self._spreads is None:
-                known = self._moments.get(own.class_index, Moments.empty(own.activations.shape[1]))
-                self._moments[own.class_index] = known.update(own.activations)
-            else:
-                score = spuriosity(own.activations, self._moments[own.class_index])
-                self._spreads[own.class_index].add(score, own.correct)
+        own = clean_pictures(table)
+        if self._spreads is None:
+            self._moments.update(own.class_index, own.activations)
+        elif own.features.size:
+            scores = self._moments.z_scores(own.class_index, own.activations)
+            self._spreads.add(own.class_index, scores.sum(axis=1) / own.features, own.correct)
 
     def again(self) -> bool:
         """Once more, when the moments are known."""
         if self._spreads is not None:
             return False
-        self._spreads = {class_index: Spread() for class_index in self._moments}
-        return True
+        self._spreads = Spreads(len(self._moments.count))
+        return bool(self._moments.count.any())
 
     def section(self) -> Section:
         """See `Tally`."""
-        bank, spreads = self._scope.bank, self._spreads or {}
-        bins = {c: spread.bins(self._parameters.bins) for c, spread in sorted(spreads.items())}
-        ends = {c: own for c, spread in sorted(spreads.items()) if (own := spread.ends(self._parameters.ends))}
+        bank, known = self._scope.bank, np.flatnonzero(self._moments.count).tolist()
+        spreads = {c: self._spreads.of(c) for c in known} if self._spreads else {}
+        bins = {c: spread.bins(self._parameters.bins) for c, spread in spreads.items()}
+        ends = {c: own for c, spread in spreads.items() if (own := spread.ends(self._parameters.ends))}
         lowest, highest = ({c: self._share(reading, c, own[i]) for c, own in ends.items()} for i, reading in ENDS)
         gaps = {c: less(highest[c], lowest[c]) for c in ends}
         p_values = {c: more_often_right_apart(high, low) for c, (low, high) in ends.items()}
@@ -194,7 +194,7 @@ class NaturalTally(Tally):
         points = []
         for i, outcomes in enumerate(bins):
             if outcomes.sum():
-                estimate = share(outcomes, generator_of(self._scope.seed, "curve", name, i))
+                estimate = proportion(outcomes)
                 subject = f"of {name} " if name else ""
                 figure = estimate.figure("Of these pictures", f"{subject}are classified right", percent)
                 points.append(Point(x=(i + 0.5) / len(bins), figure=figure))

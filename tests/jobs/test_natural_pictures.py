@@ -11,7 +11,7 @@ from jobs.measurement import Scope
 from jobs.measurements.natural_pictures import GAP, HIGHEST, LOWEST, WORST, NaturalParameters, NaturalTally
 from jobs.readings import Reading
 from jobs.sections import Section
-from jobs.spread import Spread
+from jobs.spread import Spreads
 from jobs.spurious_activations import COLUMN
 from tests.jobs import world
 
@@ -94,19 +94,22 @@ def test_the_worst_group_is_the_bin_of_lowest_accuracy() -> None:
 
 
 def test_equal_values_fall_on_the_same_side() -> None:
-    spread = Spread()
-    spread.add(np.r_[np.zeros(80), np.ones(20)], np.ones(100, dtype=bool))
+    spreads = Spreads(1)
+    spreads.add(0, np.r_[np.zeros(80), np.ones(20)], np.ones(100, dtype=bool))
+    spread = spreads.of(0)
     low, high = spread.ends(0.2)
     assert (low.sum(), high.sum()) == (80, 20)
-    spread = Spread()
-    spread.add(np.zeros(100), np.ones(100, dtype=bool))
+    spreads = Spreads(1)
+    spreads.add(0, np.zeros(100), np.ones(100, dtype=bool))
+    spread = spreads.of(0)
     assert spread.ends(0.2) is None
 
 
 @pytest.mark.parametrize("values", [np.linspace(-9, 9, 1000), np.r_[np.zeros(500), np.linspace(0, 3, 500)]])
 def test_bins_hold_every_picture_once(values: np.ndarray) -> None:
-    spread = Spread()
-    spread.add(values, values > 0)
+    spreads = Spreads(1)
+    spreads.add(0, values, values > 0)
+    spread = spreads.of(0)
     bins = spread.bins(10)
     assert bins.sum() == 1000
     assert bins[:, 1].sum() == (values > 0).sum()

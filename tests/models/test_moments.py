@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from models.errors import FeaturesError
-from models.moments import Moments, Scatter
+from models.moments import GroupedMoments, Moments, Scatter
 
 FEATURES = arrays(
     np.float32, st.tuples(st.integers(1, 12), st.just(4)), elements=st.floats(0, 1e4, width=32, allow_subnormal=False)
@@ -101,3 +101,20 @@ def test_features_of_another_encoder_are_refused(kind: type) -> None:
         kind.of(np.ones((3, 2))).merge(kind.of(np.ones((3, 3))))
     with pytest.raises(FeaturesError, match="shape"):
         kind.of(np.ones(3))
+
+
+def test_moments_of_many_groups_are_those_of_each() -> None:
+    generator = np.random.default_rng(0)
+    together, each = GroupedMoments(4, 3), [Moments.empty(3) for _ in range(4)]
+    for _ in range(5):
+        groups = np.sort(generator.choice([0, 1, 3], 20))
+        phi = np.c_[generator.random((20, 2)), np.full(20, 0.1)]
+        together.update(groups, phi)
+        each = [own.update(phi[groups == group]) for group, own in enumerate(each)]
+    assert together.count.tolist() == [own.count for own in each]
+    np.testing.assert_allclose(together.mean, [own.mean for own in each], rtol=1e-12)
+    np.testing.assert_allclose(together.squares, [own.squares for own in each], rtol=1e-10)
+    scores = together.z_scores(groups, phi)
+    expected = (phi[:, 0] - together.mean[groups, 0]) / np.array([own.std[0] for own in each])[groups]
+    np.testing.assert_allclose(scores[:, 0], expected)
+    assert not scores[:, 2].any()
