@@ -11,10 +11,9 @@ import typer
 from models.bank_folders import BUILT_IN
 from models.planted.scenes import draw_scenes
 from models.shipped import CIFAR10, PLANTED_FAMILY
-from models.training import recipes
+from models.training import discovery_tables, recipes
 from models.training.artefacts import provenance, write_json
 from models.training.classifier import right, train_classifier
-from models.training.discovery_tables import write_document
 from models.training.discovery_truth import Sizes, measure
 from models.training.family import train_family
 from models.training.pictures import read_archive
@@ -124,7 +123,7 @@ def discovery_truth(
 ) -> None:
     """Count the true objects and cues that each way of discovery finds, and write the tables."""
     torch.set_num_threads(threads)
-    write_document(measure(Sizes(), work, torch.device(device)), document)
+    discovery_tables.write(measure(Sizes(), work, torch.device(device)), document)
 
 
 if __name__ == "__main__":

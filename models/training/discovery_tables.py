@@ -2,33 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
-from models.training.artefacts import write_json
 from models.training.discovery_networks import RHO_PICTURES, RHO_PLAN
-from models.training.discovery_recall import Figures, Share
+from models.training.discovery_recall import Figures
 from models.training.discovery_truth import COUNTS, DEPTHS, RHO_COUNT, Barlow, Measured
-
-BEGIN = "<!-- tables: begin; written by the command above -->"
-END = "<!-- tables: end -->"
+from models.training.documents import share, table, write_document
 
 FOUND = ("objects", "background cues", "separate-object cues", "all cues")
 
 
-def write_document(measured: Measured, document: Path) -> None:
-    """Replace what is between the marks of a Markdown file by the tables, and write all figures as JSON beside it.
-
-    Raises ValueError where the marks are missing.
-    """
-    text = document.read_text(encoding="utf-8")
-    before, begin, rest = text.partition(BEGIN)
-    _, end, after = rest.partition(END)
-    if not begin or not end:
-        raise ValueError(f"{document} has no place for the tables: it lacks the lines {BEGIN!r} and {END!r}")
-    document.write_text(f"{before}{begin}\n\n{tables(measured)}\n{end}{after}", encoding="utf-8")
-    write_json(document.with_suffix(".json"), asdict(measured))
+def write(measured: Measured, document: Path) -> None:
+    """Write the tables into the document, and all figures beside it."""
+    write_document(document, tables(measured), asdict(measured))
 
 
 def tables(measured: Measured) -> str:
@@ -45,7 +33,7 @@ def _of_count(measured: Measured, k: int) -> str:
     rows += [(f"Barlow by gain, {_inspected(row)}", row.gain[place]) for row in measured.barlow[-2:]]
     rows.sort(key=lambda row: row[0].startswith("chance"))
     header = ("method", *FOUND, "candidates that show any")
-    return _table(header, [(name, *_recalls(found), _share(found.precision)) for name, found in rows])
+    return table(header, [(name, *_recalls(found), share(found.precision)) for name, found in rows])
 
 
 def _barlow(rows: Sequence[Barlow]) -> str:
@@ -56,8 +44,8 @@ def _barlow(rows: Sequence[Barlow]) -> str:
         ways.append((f"top {RHO_COUNT} by gain", row.gain[COUNTS.index(RHO_COUNT)]))
         for way, found in ways:
             start = (_inspected(row), f"{row.failures} / {row.pictures}", way)
-            lines.append((*start, *_recalls(found), _share(found.precision)))
-    return _table(header, lines)
+            lines.append((*start, *_recalls(found), share(found.precision)))
+    return table(header, lines)
 
 
 def _rhos(measured: Measured) -> str:
@@ -68,8 +56,8 @@ def _rhos(measured: Measured) -> str:
             f"{point.own_cues:.3f}",
             f"{point.swapped_cues:.3f}",
             *_recalls(point.figures),
-            _share(point.by_chance.cues),
-            _share(point.by_chance.objects),
+            share(point.by_chance.cues),
+            share(point.by_chance.objects),
         )
         for point in measured.rhos
     ]
@@ -77,7 +65,7 @@ def _rhos(measured: Measured) -> str:
         f"One robust network for each rho: {RHO_PICTURES} pictures, {RHO_PLAN.epochs} epochs, one attack step. The "
         "shipped backbone saw 8,000 pictures in 8 epochs of two attack steps.\n\n"
     )
-    return budget + _table(header, rows)
+    return budget + table(header, rows)
 
 
 def _inspected(row: Barlow) -> str:
@@ -85,20 +73,4 @@ def _inspected(row: Barlow) -> str:
 
 
 def _recalls(found: Figures) -> tuple[str, ...]:
-    return tuple(_share(share) for share in (found.objects, found.backgrounds, found.separate_objects, found.cues))
-
-
-def _share(share: Share) -> str:
-    """Found of how many, with the interval: "7/10 (.40-.89)"; an expectation without."""
-    if share.interval is None:
-        return f"{share.count:.1f}/{share.total}"
-    return f"{share.count:.0f}/{share.total} ({_decimal(share.interval.low)}-{_decimal(share.interval.high)})"
-
-
-def _decimal(value: float) -> str:
-    return f"{value:.2f}".removeprefix("0")
-
-
-def _table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    lines = [header, ["---"] * len(header), *rows]
-    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
+    return tuple(share(one) for one in (found.objects, found.backgrounds, found.separate_objects, found.cues))

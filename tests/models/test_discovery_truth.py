@@ -19,8 +19,9 @@ from models.planted.scenes import CLASSES, Rates, draw_scene
 from models.training.discovery_candidates import by_components, by_failure_gain, by_failure_tree, by_importance
 from models.training.discovery_networks import kept_backbone
 from models.training.discovery_recall import chance, figures
-from models.training.discovery_tables import BEGIN, END, write_document
+from models.training.discovery_tables import write
 from models.training.discovery_truth import COUNTS, Measured, Measurement, Sizes
+from models.training.documents import BEGIN, END
 from models.training.feature_truth import Judge, JudgingPictures, judging_scenes, kinds_of, part_shown, shown
 from models.training.features import Activations
 from models.training.pictures import LabelledPictures
@@ -210,7 +211,7 @@ def test_a_small_run_measures_every_method_and_writes_tables_and_json(tiny: Back
     assert len(measured.barlow) == 6
     document = tmp_path / "truth.md"
     document.write_text(f"# Kept\n\n{BEGIN}\nold\n{END}\n\nkept too\n", encoding="utf-8")
-    write_document(measured, document)
+    write(measured, document)
     text = document.read_text(encoding="utf-8")
     assert text.startswith("# Kept\n")
     assert text.endswith("kept too\n")
@@ -221,7 +222,7 @@ def test_a_small_run_measures_every_method_and_writes_tables_and_json(tiny: Back
     assert sum(row.startswith(("| IV", "| neural PCA", "| chance")) for row in rows) == len(COUNTS) * 8
     figured = json.loads((tmp_path / "truth.json").read_text(encoding="utf-8"))
     assert figured["rhos"][1]["rho"] == 1.0
-    write_document(measured, document)
+    write(measured, document)
     assert document.read_text(encoding="utf-8") == text, "writing again changes nothing"
 
 
@@ -229,5 +230,5 @@ def test_a_document_without_a_place_for_tables_is_left_alone(tmp_path: Path) -> 
     document = tmp_path / "other.md"
     document.write_text("# Something else\n", encoding="utf-8")
     with pytest.raises(ValueError, match="no place for the tables"):
-        write_document(Measured(Sizes(), (), (), ()), document)
+        write(Measured(Sizes(), (), (), ()), document)
     assert document.read_text(encoding="utf-8") == "# Something else\n"
