@@ -1,10 +1,12 @@
 # Everything a newcomer needs: `make demo`, `make test`; the rest is in README.md.
 # PYTHON: the interpreter the environment is made with (3.11 or newer).  VENV: where the environment lies.
+# TESTERS: how many processes `make test` runs side by side; files of tests are given out in the order of their names.
 PYTHON ?= python3
 VENV ?= .venv
 BANK ?= planted
 DATA ?=
 CLASSIFIER ?=
+TESTERS ?= 2
 RUN := $(VENV)/bin/
 STAMP := $(VENV)/.installed
 
@@ -33,8 +35,8 @@ demo: $(STAMP) ## masks and one audit, end to end (BANK=, DATA=, CLASSIFIER= cho
 up: $(STAMP) ## keep the stack running: Redis, service, worker (Ctrl-C ends it)
 	@exec $(RUN)cuecheck up
 
-test: $(STAMP) ## every test
-	$(RUN)python -m pytest
+test: $(STAMP) ## every test (TESTERS=, how many test processes)
+	$(RUN)python -m pytest -n $(TESTERS) --dist loadfile --no-loadscope-reorder
 
 bench: $(STAMP) ## the measured ratios, also to bench.json
 	$(RUN)python -m tests.bench

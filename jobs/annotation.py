@@ -11,7 +11,6 @@ annotations/<id>/validation/                        the second round's pictures,
 
 from __future__ import annotations
 
-import hashlib
 import re
 from datetime import datetime
 from typing import Annotated, Literal
@@ -19,6 +18,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 from models.agreement import Place
+from models.bank_votes import pseudonym
 
 ROOT = "annotations"
 ID = re.compile(r"[0-9a-f]{12}")
@@ -69,7 +69,7 @@ class AnnotationRecord(BaseModel):
     id: str = Field(pattern=ID.pattern, description="12 hexadecimal digits.")
     title: Title
     draft: str = Field(description="Id of the discovery whose candidates are labelled.")
-    bank: str | None = Field(None, description="Digest of the bank that the draft was made of, where it was.")
+    bank: str | None = Field(None, description="Digest of the bank whose rows are labelled again, where they are.")
     state: State = "open"
     stage: Stage = "labels"
     answers_per_panel: int = Field(ge=1, le=MOST_ANSWERS, description="People who are asked about each panel.")
@@ -212,8 +212,8 @@ class Rows(BaseModel):
 
 
 def annotator_id(name: str) -> str:
-    """An annotator's id, 12 hexadecimal digits: the same name is the same person."""
-    return hashlib.sha256(name.strip().casefold().encode()).hexdigest()[:12]
+    """An annotator's id, 10 hexadecimal digits: the same name is the same person, and so is its pseudonym."""
+    return pseudonym(name).rpartition("-")[2]
 
 
 def folder(annotation: str) -> str:

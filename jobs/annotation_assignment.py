@@ -36,28 +36,23 @@ def owed(index: AnnotationIndex, annotator: str, after: str | None = None) -> It
         annotator: id.
         after: a panel that they have just seen: those that follow it come first.
     """
-    order = list(index.panels)
+    order, settled = index.order, index.settled()
     first = (
         index.place[after] + 1
         if after is not None and after in index.place
         else start(_number(index, annotator), len(order))
     )
-    validation = index.record.stage == "validation"
-    mine: Mapping[str, object] = (index.validated if validation else index.mine).get(annotator, {})
-    given: Mapping[str, Mapping[str, object]] = index.validations if validation else index.answers
-    nothing: Mapping[str, object] = {}
+    mine = _answered(index, annotator)
     for step in range(len(order)):
         panel = order[(first + step) % len(order)]
-        if validation and panel not in (index.rows or ()):
-            continue
-        wanted = index.record.validators if validation else index.record.wanted(panel)
-        if panel not in mine and len(given.get(panel, nothing)) < wanted:
+        if panel not in settled and panel not in mine:
             yield panel
 
 
 def left(index: AnnotationIndex, annotator: str) -> int:
     """How many panels an annotator may still answer in the present round."""
-    return sum(1 for _ in owed(index, annotator))
+    settled, mine = index.settled(), _answered(index, annotator)
+    return len(index.order) - len(settled) - sum(panel not in settled for panel in mine)
 
 
 def before(mine: Mapping[str, Given], panel: str) -> str | None:
@@ -74,6 +69,11 @@ def before(mine: Mapping[str, Given], panel: str) -> str | None:
         if own is None or (answer.at or EARLIEST, known) < (own.at or EARLIEST, panel)
     )
     return max(earlier, default=(EARLIEST, None))[1]
+
+
+def _answered(index: AnnotationIndex, annotator: str) -> Mapping[str, object]:
+    """What an annotator has answered in the present round, by panel."""
+    return (index.mine if index.record.stage == "labels" else index.validated).get(annotator, {})
 
 
 def _number(index: AnnotationIndex, annotator: str) -> int:

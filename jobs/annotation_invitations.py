@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import hmac
 import re
@@ -42,13 +43,17 @@ class Invitations:
         self._remembered: OrderedDict[tuple[str, str], tuple[float, Invitation | None]] = OrderedDict()
         self._lock = Lock()
 
-    def create(self, annotation: str, annotator: str, hours: float) -> tuple[Invitation, str]:
+    def create(
+        self, annotation: str, annotator: str, hours: float, seed: bytes | None = None
+    ) -> tuple[Invitation, str]:
         """Invite somebody to an annotation that is there.
 
         Args:
             annotation: its id.
             annotator: who; a further link for the same name goes on where the former left off.
             hours: for which the link works.
+            seed: 32 random bytes that nobody else knows, of which id and secret are made: the same ones again make
+                the same invitation, which is left as it is. Fresh ones where left out.
 
         Returns:
             The record and the token, which is not kept and cannot be shown again.
@@ -58,8 +63,11 @@ class Invitations:
         """
         if not 0 < hours <= MOST_HOURS:
             raise Invalid(f"{hours} hours are not between 0 and {MOST_HOURS}.", field="hours")
-        identifier = secrets.token_hex(6)
-        token = f"{TOKEN_PREFIX}{annotation}_{identifier}_{secrets.token_urlsafe(32)}"
+        seed = seed or secrets.token_bytes(32)
+        token = token_of(annotation, seed)
+        identifier = token.split("_")[2]
+        if (known := self._read(annotation, identifier)) is not None:
+            return known, token
         now = datetime.now(UTC)
         try:
             invitation = Invitation(
@@ -98,13 +106,18 @@ class Invitations:
             self._remembered.pop((annotation, identifier), None)
         return invitation
 
+    def must_read(self, token: str) -> bool:
+        """Whether `verify` has to ask the store about this token, which takes its time, or remembers what it said."""
+        match = _parts(token)
+        return match is not None and not self._is_remembered((match[1], match[2]))
+
     def verify(self, token: str) -> tuple[Invitation | None, Refusal | None]:
         """What a token opens.
 
         Returns:
             The invitation, and why it opens nothing, if so; no invitation where the token is not one of ours.
         """
-        match = TOKEN.fullmatch(token) if len(token) < 100 else None
+        match = _parts(token)
         invitation = self._recall(match[1], match[2]) if match else None
         if invitation is None or not hmac.compare_digest(invitation.sha256, _sha256(token)):
             return None, "unknown"
@@ -116,9 +129,8 @@ class Invitations:
         """`_read`, remembered for a moment: also a miss, or a flood of invented links would be a flood on the store."""
         key, now = (annotation, identifier), time.monotonic()
         with self._lock:
-            read_at, invitation = self._remembered.get(key, (now - 2 * REMEMBER_SECONDS, None))
-        if now - read_at < REMEMBER_SECONDS:
-            return invitation
+            if self._is_remembered(key):
+                return self._remembered[key][1]
         invitation = self._read(annotation, identifier)
         with self._lock:
             self._remembered[key] = (now, invitation)
@@ -126,6 +138,10 @@ class Invitations:
             while len(self._remembered) > REMEMBERED:
                 self._remembered.popitem(last=False)
         return invitation
+
+    def _is_remembered(self, key: tuple[str, str]) -> bool:
+        found = self._remembered.get(key)
+        return found is not None and time.monotonic() - found[0] < REMEMBER_SECONDS
 
     def _read(self, annotation: str, identifier: str) -> Invitation | None:
         if ID.fullmatch(annotation) is None or ID.fullmatch(identifier) is None:
@@ -141,8 +157,19 @@ class Invitations:
         )
 
 
+def _parts(token: str) -> re.Match[str] | None:
+    """The ids within what looks like a token."""
+    return TOKEN.fullmatch(token) if len(token) < 100 else None
+
+
 def _path(annotation: str, identifier: str) -> str:
     return f"{folder(annotation)}/invitations/{identifier}.json"
+
+
+def token_of(annotation: str, seed: bytes) -> str:
+    """The token to an annotation that is made of a seed, as `Invitations.create` takes it."""
+    identifier, secret = (hmac.digest(seed, part, "sha256") for part in (b"id", b"secret"))
+    return f"{TOKEN_PREFIX}{annotation}_{identifier.hex()[:12]}_{base64.urlsafe_b64encode(secret).decode().rstrip('=')}"
 
 
 def _sha256(token: str) -> str:

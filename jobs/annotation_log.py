@@ -31,12 +31,19 @@ REFILL_SECONDS = 60.0
 LEFT_SECONDS = 3600
 BLOCK = 1000
 
-# KEYS: list. ARGV: its token, seconds, lines. Returns 0 where it is not the list any more that the caller knows.
+# KEYS: list. ARGV: token and number of changes that the caller knows. Returns the token now, and the other changes.
+_SINCE = """
+local token = redis.call('LINDEX', KEYS[1], 0)
+return {token, redis.call('LRANGE', KEYS[1], 1 + (token == ARGV[1] and ARGV[2] or 0), -1)}
+"""
+
+# KEYS: list. ARGV: token and number of changes that the caller knows, seconds, lines. Returns all changes after those,
+# the new ones last; nothing where it is not the list any more that the caller knows.
 _PUSH = """
-if redis.call('LINDEX', KEYS[1], 0) ~= ARGV[1] then return 0 end
-for i = 3, #ARGV do redis.call('RPUSH', KEYS[1], ARGV[i]) end
-redis.call('EXPIRE', KEYS[1], ARGV[2])
-return 1
+if redis.call('LINDEX', KEYS[1], 0) ~= ARGV[1] then return false end
+for i = 4, #ARGV do redis.call('RPUSH', KEYS[1], ARGV[i]) end
+redis.call('EXPIRE', KEYS[1], ARGV[3])
+return redis.call('LRANGE', KEYS[1], 1 + ARGV[2], -1)
 """
 
 # KEYS: list made, list, who makes it. ARGV: who I am. Nothing happens where somebody began later, or the list is there.
@@ -80,6 +87,7 @@ class AnnotationLog:
         self._redis = ledger.client
         self._key = f"{PREFIX}annotation:{annotation}"
         self._maker = f"{self._key}:maker"
+        self._since = ledger.client.register_script(_SINCE)
         self._push = ledger.client.register_script(_PUSH)
         self._place = ledger.client.register_script(_PLACE)
 
@@ -90,17 +98,20 @@ class AnnotationLog:
         Returns:
             None as token where there is no list.
         """
-        with self._redis.pipeline() as pipe:
-            pipe.lindex(self._key, 0).lrange(self._key, 1 + position if token else 1, -1)
-            present, lines = pipe.execute()
-        if token is not None and present is not None and present != token:
-            return self.since(None, 0)
+        present, lines = self._since(keys=[self._key], args=[token or "", position])
         return present, [Change.of(line) for line in lines]
 
     @answering
-    def push(self, token: str, changes: Iterable[Change]) -> bool:
-        """Add changes; False where the list has another token by now, and nothing was added."""
-        return bool(self._push(keys=[self._key], args=[token, KEEP_SECONDS, *(change.line() for change in changes)]))
+    def push(self, token: str, position: int, changes: Iterable[Change]) -> list[Change] | None:
+        """Add changes.
+
+        Returns:
+            All changes from `position` on, these the last of them; None where the list has another token by now, and
+            nothing was added.
+        """
+        args = [token, position, KEEP_SECONDS, *(change.line() for change in changes)]
+        lines = self._push(keys=[self._key], args=args)
+        return None if lines is None else [Change.of(line) for line in lines]
 
     @answering
     def drop(self) -> None:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 from jobs.annotation import Panel, PanelClass, Panels, draft_folder
-from jobs.errors import Invalid, NotFound
+from jobs.errors import Conflict, Invalid, NotFound
 from jobs.store import Store
+from models.bank_votes import Row
 from models.draft import Candidate, Draft, DraftClass
 
 READERS = 16
@@ -34,16 +35,20 @@ def read_classes(store: Store, draft: Draft, indices: Sequence[int]) -> list[Dra
         return list(pool.map(read, indices))
 
 
-def make_panels(store: Store, draft: Draft, classes: Sequence[str] | None) -> Panels:
+def make_panels(
+    store: Store, draft: Draft, classes: Sequence[str] | None, rows: Collection[Row] | None = None
+) -> Panels:
     """The panels of a draft, by class and rank.
 
     Args:
         store: that has the draft.
         draft: what discovery left.
         classes: names of the classes to label; None for all.
+        rows: class and feature index of those to label; None for all.
 
     Raises:
         Invalid: there is no such class, or nothing to be labelled in those there are.
+        Conflict: there is no panel of one of the rows.
     """
     known = {one.name for one in draft.classes}
     unknown = [name for name in classes or () if name not in known]
@@ -55,13 +60,26 @@ def make_panels(store: Store, draft: Draft, classes: Sequence[str] | None) -> Pa
         )
     chosen = [one.index for one in draft.classes if one.candidates and (classes is None or one.name in classes)]
     described = read_classes(store, draft, chosen)
-    panels = [_panel(draft, candidate) for one in described for candidate in one.candidates]
+    panels = [
+        _panel(draft, candidate)
+        for one in described
+        for candidate in one.candidates
+        if rows is None or (candidate.class_index, candidate.feature_index) in rows
+    ]
+    if missing := sorted(set(rows or ()) - {(panel.class_index, panel.feature_index) for panel in panels}):
+        raise Conflict(
+            f"The draft has no panel of class {missing[0][0]}, feature {missing[0][1]}"
+            + (f", and {len(missing) - 1:,} more are lacking." if len(missing) > 1 else "."),
+            field="draft",
+            remedy="Name a draft that has all rows of the bank, or only the classes that it has.",
+        )
     if not panels:
         raise Invalid("The draft has no candidates to be labelled.", field="draft" if classes is None else "classes")
     return Panels(
         classes=tuple(
             PanelClass(index=one.index, name=one.name, description=one.description, strip=one.strip)
             for one in described
+            if any(panel.class_index == one.index for panel in panels)
         ),
         panels=tuple(panels),
     )

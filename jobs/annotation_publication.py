@@ -18,11 +18,13 @@ from jobs.encoders import weights_of
 from jobs.errors import Conflict, Invalid
 from jobs.settings import Settings
 from jobs.store import file_sha256
+from jobs.subjects import find_bank
 from models.agreement import decide
 from models.bank import WEIGHTS, Bank, Exemplar, Feature, Manifest, Votes
 from models.bank_card import Provenance
+from models.bank_edit import Kept, relabel
 from models.bank_folders import bank_versions
-from models.bank_votes import BankVotes, KeptAnswer, pseudonym
+from models.bank_votes import BankVotes, KeptAnswer, pseudonym, read_votes
 from models.components import Components
 from models.draft import Candidate, Draft, DraftClass
 from models.errors import BankError
@@ -63,7 +65,8 @@ def publish(annotations: Annotations, settings: Settings, annotation: str, wante
 
     Raises:
         Conflict: somebody else publishes it at this moment or has done so; answers are lacking, and how many;
-            somebody published a bank of this name meanwhile; or the bank of this name is of another network.
+            somebody published a bank of this name meanwhile, or a later version of the one that is labelled again; or
+            the bank of this name is of another network.
         Invalid: the threshold is more than the answers per panel.
         BankError: the draft's encoder is not the one whose features were labelled.
     """
@@ -154,6 +157,8 @@ def _collect(index: AnnotationIndex) -> _Labelled:
 def _write(
     annotations: Annotations, settings: Settings, record: AnnotationRecord, found: _Labelled, wanted: PublishRequest
 ) -> Bank:
+    if record.bank is not None:
+        return _write_again(settings, record, found, wanted)
     store = annotations.store
     draft = read_draft(store, record.draft)
     indices = sorted({int(panel.split("-")[0]) for panel in found.votes})
@@ -202,6 +207,42 @@ def _write(
             votes=BankVotes(answers=found.answers),
             components=components,
         )
+
+
+def _write_again(settings: Settings, record: AnnotationRecord, found: _Labelled, wanted: PublishRequest) -> Bank:
+    """The bank that the session was drafted from, with the rows of its panels labelled again."""
+    before = find_bank(settings, str(record.bank))
+    kept = Kept(before, read_votes(before))
+    manifest, threshold = before.manifest, wanted.threshold or record.threshold
+    statistics = {}
+    for row, feature in kept.rows.items():
+        panel = f"{row[0]}-{row[1]}"
+        if panel in found.votes:
+            activations = [exemplar.activation for exemplar in before.exemplars(*row)]
+            bounds = found.rows.get(panel), found.verdicts.get(panel)
+            statistics[row] = bounded(feature.statistics, *bounds, activations)
+    edited = relabel(kept, found.answers, statistics, threshold, record.answers_per_panel)
+    counted = f"{found.annotators} annotators, {record.answers_per_panel} a feature"
+    stated = {
+        "name": wanted.name,
+        "title": wanted.title,
+        "licence": wanted.licence,
+        "labeller": wanted.labeller
+        or (counted if len(statistics) == len(manifest.features) else f"{manifest.labeller}; {counted}"),
+        "card": manifest.card | ({"notes": wanted.notes} if wanted.notes else {}),
+    }
+    provenance = edited.provenance.model_copy(
+        update={"draft": record.draft}
+        | ({"validated": found.validated.model_dump(exclude={"rejected"})} if found.validated else {})
+    )
+    return publish_bank(
+        settings,
+        edited.manifest.model_copy(update=stated),
+        edited.files,
+        provenance,
+        votes=edited.votes,
+        parent=before.digest if wanted.name == before.name else None,
+    )
 
 
 def _feature(one: Candidate, found: _Labelled, threshold: int, of: int) -> Feature:

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Iterator, Mapping
-from typing import Literal
+from collections import Counter
+from collections.abc import Container, Iterator, Mapping
+from typing import Literal, get_args
 
 from pydantic import BaseModel, Field
 
 from jobs.annotation import AnnotationRecord, Answer
 from jobs.annotation_index import AnnotationIndex
 from jobs.annotation_validation import Validated, validated
-from models.agreement import Place, consensus, core_or_not, decide, fleiss_kappa, is_split, total, vote_table
+from models.agreement import Place, core_or_not, decide, fleiss_kappa, is_split, total, vote_table
 from models.bank import Kind, Label, Votes
 
 Filter = Literal["all", "open", "split", "changed"]
@@ -83,26 +84,22 @@ def results(index: AnnotationIndex, threshold: int | None = None) -> Results:
         threshold: in place of the annotation's own.
     """
     record, least = index.record, threshold or index.record.threshold
-    votes = {panel: index.votes(panel) for panel in index.panels}
-    answered = {panel: found for panel, found in votes.items() if total(found)}
-    labels = {panel: _decide(found, least, record) for panel, found in answered.items()}
-    own = (
-        labels if least == record.threshold else {p: _decide(v, record.threshold, record) for p, v in answered.items()}
-    )
-    kinds = [kind for _, kind in labels.values()]
-    table = vote_table(answered.values())
+    kinds: Counter[Kind] = Counter()
+    for votes, panels in index.tally().alike():
+        kinds[_decide(votes, least, record)[1]] += len(panels)
+    table = vote_table(votes for votes, panels in index.tally().alike() for _ in panels)
     lacking = index.lacking()
     return Results(
         threshold=least,
         kappa=_short(fleiss_kappa(table)),
         kappa_binary=_short(fleiss_kappa(core_or_not(table))),
-        core=kinds.count("main_object"),
-        spurious=len(kinds) - kinds.count("main_object"),
-        kinds={kind: kinds.count(kind) for kind in ("main_object", "background", "separate_object", "ambiguous")},
+        core=kinds["main_object"],
+        spurious=kinds.total() - kinds["main_object"],
+        kinds={kind: kinds[kind] for kind in get_args(Kind)},
         open=len(lacking),
         lacking=sum(lacking.values()),
-        split=[panel for panel, found in answered.items() if is_split(found, least, record.answers_per_panel)],
-        changes=[panel for panel in labels if labels[panel][0] != own[panel][0]],
+        split=sorted(_split(index, least), key=index.place.__getitem__),
+        changes=sorted(_changed(index, least), key=index.place.__getitem__),
         annotators=_annotators(index),
         validated=validated(index),
     )
@@ -120,16 +117,18 @@ def panel_results(
         start: place from which on.
     """
     record, least = index.record, threshold or index.record.threshold
-    for place, panel in enumerate(index.panels.values()):
-        if place < start:
+    shown: Container[str] = {
+        "all": lambda: index.panels,
+        "open": index.lacking,
+        "split": lambda: _split(index, least),
+        "changed": lambda: _changed(index, least),
+    }[which]()
+    for place in range(start, len(index.order)):
+        panel = index.panels[index.order[place]]
+        if panel.id not in shown:
             continue
         votes = index.votes(panel.id)
         label, kind = _decide(votes, least, record) if total(votes) else (None, None)
-        split = is_split(votes, least, record.answers_per_panel)
-        changed = label is not None and label != _decide(votes, record.threshold, record)[0]
-        is_open = total(votes) < record.wanted(panel.id)
-        if not {"all": True, "open": is_open, "split": split, "changed": changed}[which]:
-            continue
         answers = sorted(index.answers.get(panel.id, {}).values(), key=lambda answer: answer.annotator)
         yield (
             place,
@@ -142,7 +141,7 @@ def panel_results(
                 votes=votes,
                 label=label,
                 kind=kind,
-                split=split,
+                split=is_split(votes, least, record.answers_per_panel),
                 wanted=record.wanted(panel.id),
                 panel_href=f"/v1/discoveries/{record.draft}/draft/{panel.file}",
                 answers=[AnswerShown(**answer.model_dump(mode="json")) for answer in answers],
@@ -150,14 +149,29 @@ def panel_results(
         )
 
 
+def _split(index: AnnotationIndex, threshold: int) -> set[str]:
+    """The panels that are split under a threshold."""
+    each = index.record.answers_per_panel
+    return {one for votes, panels in index.tally().alike() if is_split(votes, threshold, each) for one in panels}
+
+
+def _changed(index: AnnotationIndex, threshold: int) -> set[str]:
+    """The panels whose label under a threshold is not that under the annotation's own."""
+    record = index.record
+    return {
+        one
+        for votes, panels in index.tally().alike()
+        if _decide(votes, threshold, record)[0] != _decide(votes, record.threshold, record)[0]
+        for one in panels
+    }
+
+
 def _decide(votes: Votes, threshold: int, record: AnnotationRecord) -> tuple[Label, Kind]:
     return decide(votes, threshold, record.answers_per_panel)
 
 
 def _annotators(index: AnnotationIndex) -> list[AnnotatorResult]:
-    agreement = consensus(
-        {annotator: answer.kind for annotator, answer in given.items()} for given in index.answers.values()
-    )
+    agreement = index.tally().agreement()
     found = []
     for annotator in sorted(index.annotators.values(), key=lambda one: one.name):
         mine: Mapping[str, Answer] = index.mine.get(annotator.id, {})

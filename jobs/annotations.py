@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import secrets
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from threading import Lock
 
 from pydantic import BaseModel
 
-from jobs.annotation import ID, MOST_ANSWERS, AnnotationRecord, Answer, Invitation, ValidationAnswer, folder
+from jobs.annotation import ID, MOST_ANSWERS, AnnotationRecord, Answer, Import, Invitation, ValidationAnswer, folder
 from jobs.annotation_index import TAKEN_BACK, AnnotationIndex, read_record
 from jobs.annotation_invitations import Invitations
 from jobs.annotation_log import AnnotationLog, Change, What
@@ -20,6 +20,10 @@ from jobs.annotation_validation import read_rows
 from jobs.errors import Conflict, Invalid, NotFound
 from jobs.ledger import Ledger
 from jobs.store import Store
+from models.bank_votes import Row
+
+BANK = "bank"
+"""Among the imports of an annotation: the answers kept with the bank whose rows are labelled again."""
 
 KEPT = 64
 """Annotations that one process has in memory."""
@@ -50,6 +54,8 @@ class Annotations:
         threshold: int = 3,
         classes: list[str] | None = None,
         bank: str | None = None,
+        rows: Collection[Row] | None = None,
+        carried: Import | None = None,
         identifier: str | None = None,
     ) -> AnnotationRecord:
         """Start a session on a draft.
@@ -60,7 +66,9 @@ class Annotations:
             answers_per_panel: people asked about each panel.
             threshold: of so many answers, those against the main object that make a feature spurious.
             classes: names of the draft's classes to label; all where left out.
-            bank: digest of the bank that the draft was made of, where it was.
+            bank: digest of the bank whose rows are labelled again, where they are.
+            rows: class and feature index of those to label; all where left out.
+            carried: answers that it begins with.
             identifier: its id, 12 hexadecimal digits: one that is there already is returned as it is.
 
         Raises:
@@ -70,7 +78,7 @@ class Annotations:
         if self.store.exists(f"{folder(identifier)}/annotation.json"):
             return read_record(self.store, identifier)
         found = read_draft(self.store, draft)
-        panels = make_panels(self.store, found, classes)
+        panels = make_panels(self.store, found, classes, rows)
         record = checked(
             AnnotationRecord,
             id=identifier,
@@ -82,6 +90,8 @@ class Annotations:
             created=datetime.now(UTC),
         )
         self.store.write_bytes(f"{folder(identifier)}/panels.json", panels.model_dump_json().encode())
+        if carried is not None:
+            self.store.write_bytes(f"{folder(identifier)}/imports/{BANK}.json", carried.model_dump_json().encode())
         self._write(record)
         return record
 
@@ -97,14 +107,21 @@ class Annotations:
         return [one.id for one in sorted(records, key=lambda one: (one.created, one.id), reverse=True)]
 
     @contextmanager
-    def reading(self, annotation: str) -> Iterator[AnnotationIndex]:
-        """An annotation as of now, which does not change within the block."""
+    def reading(self, annotation: str, *, fresh: bool = True) -> Iterator[AnnotationIndex]:
+        """An annotation as of now, which does not change within the block.
+
+        Args:
+            annotation: its id.
+            fresh: False where it will do as this thread last saw or changed it: nobody is asked then.
+        """
         index = self._index(annotation)
-        index.follow(self.store, self.log(annotation))
+        if fresh or index.token is None:
+            index.follow(self.store, self.log(annotation))
         with index.lock:
             if index.record.stage == "validation" and index.rows is None:
                 drawn = read_rows(self.store, annotation)
-                index.rows = {row.panel: row for row in drawn.rows} if drawn else None
+                if drawn is not None:
+                    index.draw({row.panel: row for row in drawn.rows})
             yield index
 
     def change(
@@ -154,29 +171,31 @@ class Annotations:
 
     # --- Invitations
 
-    def invite(self, annotation: str, annotator: str, hours: float) -> tuple[Invitation, str]:
-        """Invite somebody; the record and the token, as `Invitations.create`."""
+    def invite(
+        self, annotation: str, annotator: str, hours: float, seed: bytes | None = None
+    ) -> tuple[Invitation, str]:
+        """Invite somebody; arguments, record and token as of `Invitations.create`."""
         require_unpublished(read_record(self.store, self._named(annotation)))
-        invitation, token = self.invitations.create(annotation, annotator, hours)
+        invitation, token = self.invitations.create(annotation, annotator, hours, seed)
         self._tell(annotation, [Change("invitation", invitation.id, invitation.model_dump(mode="json"))])
         return invitation, token
 
     # --- Answers
 
-    def answer(self, invitation: Invitation, panel: str, answer: Answer | None) -> AnnotationRecord:
+    def answer(self, invitation: Invitation, panel: str, answer: Answer | None) -> None:
         """Take an answer on a panel, in place of one given before; None takes it back.
 
         Raises:
             NotFound: the annotation has no such panel.
             Conflict: it is not open, or in its second round.
         """
-        return self._give(invitation, panel, "answer", answer)
+        self._give(invitation, panel, "answer", answer)
 
-    def validate(self, invitation: Invitation, panel: str, given: ValidationAnswer | None) -> AnnotationRecord:
+    def validate(self, invitation: Invitation, panel: str, given: ValidationAnswer | None) -> None:
         """The same in the second round."""
-        return self._give(invitation, panel, "validation", given)
+        self._give(invitation, panel, "validation", given)
 
-    def _give(self, invitation: Invitation, panel: str, what: What, given: BaseModel | None) -> AnnotationRecord:
+    def _give(self, invitation: Invitation, panel: str, what: What, given: BaseModel | None) -> None:
         annotation, person = invitation.annotation, invitation.annotator_id
         log = self.log(annotation)
         name = f"{folder(annotation)}/{what}s/{person}/{panel}.json"
@@ -184,10 +203,10 @@ class Annotations:
         with log.alone(f"answer:{person}"):
             with self.reading(annotation) as index:
                 self._require(index, panel, what)
-                record = index.record
+                token = index.token
                 kept = (index.mine if what == "answer" else index.validated).get(person, {}).get(panel)
             if given is None and kept is None:
-                return record
+                return
             self.store.write_bytes(name, given.model_dump_json().encode() if given else TAKEN_BACK)
             change = Change(what, f"{person}/{panel}", given.model_dump(mode="json") if given else None)
 
@@ -198,8 +217,7 @@ class Annotations:
                     self.store.write_bytes(name, kept.model_dump_json().encode() if kept else TAKEN_BACK)
                     raise
 
-            self._tell(annotation, [change], still_open)
-            return record
+            self._tell(annotation, [change], token, still_open)
 
     @staticmethod
     def _require(index: AnnotationIndex, panel: str, what: What) -> None:
@@ -234,21 +252,26 @@ class Annotations:
         return known
 
     def _tell(
-        self, annotation: str, changes: list[Change], again: Callable[[AnnotationIndex], None] | None = None
+        self,
+        annotation: str,
+        changes: list[Change],
+        token: str | None = None,
+        again: Callable[[AnnotationIndex], None] | None = None,
     ) -> None:
         """Let all processes know what the store has now.
 
         Args:
+            annotation: its id.
+            changes: what changed.
+            token: of the log as it was when the change was made; None where any will do.
             again: called where the log was made anew meanwhile, and so has the change or must not have it.
         """
         log, index = self.log(annotation), self._index(annotation)
-        token = index.follow(self.store, log)
-        while True:
+        token = token or index.token
+        while token is None or not index.push(self.store, log, token, changes):
+            token = index.follow(self.store, log)
             if again is not None:
                 again(index)
-            if log.push(token, changes):
-                return
-            token = index.follow(self.store, log)
 
     def _named(self, annotation: str) -> str:
         if ID.fullmatch(annotation) is None:

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -63,6 +64,7 @@ class Subjects:
         classes: the three vocabularies.
         pictures: the whole data set.
         provider: what really runs the classifier.
+        further: the vocabularies of second data sets, by the measurement that asks for one.
     """
 
     bank: Bank
@@ -72,6 +74,7 @@ class Subjects:
     classes: ClassMap
     pictures: Pictures
     provider: str
+    further: Mapping[str, ClassMap] = field(default_factory=dict)
 
     def ran_on(self) -> RanOn:
         """Where these figures were computed."""
@@ -96,8 +99,8 @@ class _SkippedRow(NamedTuple):
 def scope_of(bank: Bank, classes: ClassMap, pictures: Pictures, seed: int) -> Scope:
     """What the measurements of an audit sum up, over all its shards."""
     audited = {index for label, index in enumerate(classes.of_label.tolist()) if label not in classes.skipped}
-    sizes = Counter(classes.of_label[pictures.labels].tolist())
-    return Scope(bank, sorted(audited), seed, sizes, classes.of_output)
+    of_row = classes.of_label[pictures.labels]
+    return Scope(bank, sorted(audited), seed, Counter(of_row.tolist()), of_row, classes.of_output)
 
 
 def audit_shard(
@@ -106,6 +109,7 @@ def audit_shard(
     request: AuditRequest,
     max_pixels: int,
     progress: Callable[[int], None],
+    further: Mapping[str, Iterable[Sample]] | None = None,
 ) -> pa.Table:
     """Audit the pictures of one shard.
 
@@ -115,54 +119,87 @@ def audit_shard(
         request: parameters.
         max_pixels: largest picture decoded; larger ones are skipped with that reason.
         progress: called about once a batch with the number of samples done so far; may raise to stop the shard.
+        further: the shard's samples of second data sets, by the measurement that asks for one.
 
     Returns:
-        A table of `rows.SCHEMA` and the columns of the measurements: audited samples in order, then the skipped ones.
-        Equal inputs give equal tables.
+        A table of `rows.SCHEMA` and the columns of the measurements: audited samples in order, then the skipped ones,
+        then the same of second data sets. Equal inputs give equal tables.
 
     Raises:
         Whatever `subjects.predict` or `progress` raises; nothing of the shard counts then.
     """
-    together = _pictures_per_batch(request, subjects.preprocessing)
     donors = _donors(subjects, request, max_pixels)
     scope = scope_of(subjects.bank, subjects.classes, subjects.pictures, request.seed)
-    tables: list[pa.Table] = []
-    skipped: list[_SkippedRow] = []
-    batch: list[View] = []
-    done = 0
-    for done, sample in enumerate(samples, start=1):
-        outcome = _view(sample, subjects, max_pixels)
-        if isinstance(outcome, View):
-            batch.append(outcome)
-        else:
-            class_index = int(subjects.classes.of_label[sample.label])
-            skipped.append(_SkippedRow(sample.row, sample.sample, class_index, *outcome))
-        if len(batch) == together:
-            tables.append(_audit(batch, subjects, request, donors, scope))
-            batch = []
-        if done % together == 0:
-            progress(done - len(batch))
-    if batch:
-        tables.append(_audit(batch, subjects, request, donors, scope))
-    progress(done)
+    run = _Pass(_pictures_per_batch(request, subjects.preprocessing), max_pixels, progress)
+    audit = partial(_audit, subjects=subjects, request=request, donors=donors, scope=scope)
+    run.over(samples, subjects, subjects.backbone.preprocessing, audit)
+    for name, own in (further or {}).items():
+        second = replace(subjects, classes=subjects.further[name])
+        run.over(own, second, subjects.preprocessing, partial(_answer, subjects=second, name=name))
     schema = rows.schema(column for own, _ in request.chosen() for column in own.columns)
-    table = pa.concat_tables([schema.empty_table(), *tables, _rows_of_skipped(skipped)], promote_options="default")
+    table = pa.concat_tables([schema.empty_table(), *run.tables], promote_options="default")
     return table.replace_schema_metadata({rows.RAN_ON: subjects.ran_on().model_dump_json()})
+
+
+@dataclass
+class _Pass:
+    """Passes over samples, batch by batch.
+
+    Attributes:
+        together: pictures to a batch.
+        max_pixels, progress: as in `audit_shard`.
+        tables: what came out, appended to.
+        done: samples done so far, added to.
+    """
+
+    together: int
+    max_pixels: int
+    progress: Callable[[int], None]
+    tables: list[pa.Table] = field(default_factory=list)
+    done: int = 0
+
+    def over(
+        self,
+        samples: Iterable[Sample],
+        subjects: Subjects,
+        first: Preprocessing,
+        work: Callable[[list[View]], pa.Table],
+    ) -> None:
+        """Prepare samples of the subjects' classes for a first network and the classifier; work on full batches."""
+        skipped: list[_SkippedRow] = []
+        batch: list[View] = []
+        for sample in samples:
+            self.done += 1
+            outcome = _view(sample, subjects, first, self.max_pixels)
+            if isinstance(outcome, View):
+                batch.append(outcome)
+            else:
+                class_index = int(subjects.classes.of_label[sample.label])
+                skipped.append(_SkippedRow(sample.row, sample.sample, class_index, *outcome))
+            if len(batch) == self.together:
+                self.tables.append(work(batch))
+                batch = []
+            if self.done % self.together == 0:
+                self.progress(self.done - len(batch))
+        if batch:
+            self.tables.append(work(batch))
+        self.tables.append(_rows_of_skipped(skipped))
+        self.progress(self.done)
 
 
 def _pictures_per_batch(request: AuditRequest, preprocessing: Preprocessing) -> int:
     return max(1, min(request.batch_size, PIXEL_BUDGET // preprocessing.size**2))
 
 
-def _view(sample: Sample, subjects: Subjects, max_pixels: int) -> View | Skipped:
-    """The picture as both networks see it, or why it is not audited."""
+def _view(sample: Sample, subjects: Subjects, first: Preprocessing, max_pixels: int) -> View | Skipped:
+    """The picture as a first network and the classifier see it, or why it is not audited."""
     reason = subjects.classes.skipped.get(sample.label)
     if reason is not None:
         return Skipped(reason, REASONS[reason])
-    return _open(sample, subjects, max_pixels)
+    return _open(sample, subjects, first, max_pixels)
 
 
-def _open(sample: Sample, subjects: Subjects, max_pixels: int) -> View | Skipped:
+def _open(sample: Sample, subjects: Subjects, first: Preprocessing, max_pixels: int) -> View | Skipped:
     if isinstance(sample.content, Skipped):
         return sample.content
     try:
@@ -170,15 +207,16 @@ def _open(sample: Sample, subjects: Subjects, max_pixels: int) -> View | Skipped
     except PictureError as error:
         return Skipped(error.reason, error.message)
     class_index = int(subjects.classes.of_label[sample.label])
-    first, second = subjects.backbone.preprocessing, subjects.preprocessing
-    return view_of(pixels, sample.row, sample.sample, class_index, first, second)
+    return view_of(pixels, sample.row, sample.sample, class_index, first, subjects.preprocessing)
 
 
 def _donors(subjects: Subjects, request: AuditRequest, max_pixels: int) -> Donors:
     """Who lends spurious features; also pictures of classes that the request leaves out."""
 
+    first = subjects.backbone.preprocessing
+
     def look(samples: Sequence[Sample], class_index: int) -> list[Donor]:
-        views = [view for s in samples if isinstance(view := _open(s, subjects, max_pixels), View)]
+        views = [view for s in samples if isinstance(view := _open(s, subjects, first, max_pixels), View)]
         with torch.inference_mode():
             return lenders(views, _see(views, subjects)[1]) if views else []
 
@@ -201,13 +239,15 @@ def _audit(batch: list[View], subjects: Subjects, request: AuditRequest, donors:
         features, seen = _see(batch, subjects)
         lent = _lent(batch, seen, donors) if request.measures(cue_swaps.MEASUREMENT) else []
         variants = variants_of(seen, [i for i, _ in lent[: len(lent) // 2]], request.measures(region_noise.MEASUREMENT))
-        pixels = torch.stack([picture.classifier_pixels for picture in batch]).to(features.phi.device).float() / 255
+        pixels = _pixels(batch, features.phi.device)
         draws = _draws(batch, pixels, request.seed)
         clean = subjects.predict(pixels.cpu().numpy())
         classes = np.array([picture.class_index for picture in batch], dtype=np.int32)
         correct = subjects.classes.of_output[clean.argmax(axis=1)] == classes
-        together = Batch(subjects.bank, batch, pixels, draws, features, seen, correct, request.seed)
-        shared = [_corrupted(together, variants, request), _swapped(together, lent)]
+        together = Batch(
+            subjects.bank, batch, pixels, draws, features, seen, correct, request.seed, scope, _corrupt(request)
+        )
+        shared = [_corrupted(together, variants), _swapped(together, lent)]
         own = [changed for measurement, asked in request.chosen() for changed in measurement.changed(together, asked)]
         most = _pictures_per_batch(request, subjects.preprocessing)
         logits, energy = classify(pixels, clean, [*shared, *own], subjects.predict, most)
@@ -221,6 +261,24 @@ def _audit(batch: list[View], subjects: Subjects, request: AuditRequest, donors:
         answers = _answers(batch, changed.picture, logits[part], energy[part], subjects)
         tables.append(rows.rows({**answers, "variant": [changed.variant] * len(changed.picture), **changed.columns}))
     return pa.concat_tables(tables, promote_options="default")
+
+
+def _corrupt(request: AuditRequest) -> Callable[[Tensor, Tensor, Tensor], Tensor]:
+    corruption = CORRUPTIONS[request.corruption]
+    return lambda pictures, masks, draws: corruption.apply(pictures, masks, draws, request.sigma)
+
+
+def _answer(batch: list[View], subjects: Subjects, name: str) -> pa.Table:
+    """The rows of some pictures of a second data set, which the classifier sees as they are."""
+    pixels = _pixels(batch, torch.device("cpu"))
+    logits, energy = classify(pixels, subjects.predict(pixels.numpy()), (), subjects.predict, len(batch))
+    answers = _answers(batch, np.arange(len(batch)), logits, energy, subjects)
+    return rows.rows({**answers, "variant": [name] * len(batch)})
+
+
+def _pixels(batch: Sequence[View], device: torch.device) -> Tensor:
+    """float32 [N, 3, s, s] in [0, 1], the classifier's input before mean and standard deviation."""
+    return torch.stack([picture.classifier_pixels for picture in batch]).to(device).float() / 255
 
 
 def _lent(batch: Sequence[View], seen: Seen, donors: Donors) -> list[tuple[int, Donor]]:
@@ -301,13 +359,12 @@ def _answers(
     }
 
 
-def _corrupted(batch: Batch, variants: Variants, request: AuditRequest) -> Changed:
+def _corrupted(batch: Batch, variants: Variants) -> Changed:
     """The V corrupted pictures of `variants`."""
-    corrupt = CORRUPTIONS[request.corruption].apply
 
     def make(part: slice) -> Tensor:
         owner = variants.picture[part]
-        return corrupt(batch.pixels[owner], variants.masks[part], batch.draws[owner], request.sigma)
+        return batch.corrupt(batch.pixels[owner], variants.masks[part], batch.draws[owner])
 
     return Changed(rows.FEATURE, variants.picture.cpu().numpy(), make)
 

@@ -42,9 +42,13 @@ def plan(queue: JobQueue, job: str, inputs: JobInputs) -> Work:
         fresh = plan_shards(job, samples, request.max_pictures, queue.settings.shard_pictures, request.seed)
         store.write_bytes(name, fresh.model_dump_json(indent=1).encode())
     shards = _plan(store, job)
+    second = [get_dataset(store, identifier).pictures for identifier in request.further().values()]
     there = {f"audits/{job}/shards/{file}" for file in store.list(f"audits/{job}/shards")}
     return Work(
-        [len(shards.positions(shard)) for shard in range(shards.shards)],
+        [
+            len(shards.positions(shard)) + sum(len(shards.stretch(shard, total)) for total in second)
+            for shard in range(shards.shards)
+        ],
         frozenset(shard for shard in range(shards.shards) if shards.file("audits", shard) in there),
     )
 
@@ -54,6 +58,10 @@ def run_shard(queue: JobQueue, job: str, shard: int, inputs: JobInputs) -> int:
     shards = _plan(queue.store, job)
     name = shards.file("audits", shard)
     request = _request(inputs)
+    second = {
+        measurement: (identifier, shards.stretch(shard, get_dataset(queue.store, identifier).pictures))
+        for measurement, identifier in request.further().items()
+    }
     if not queue.store.exists(name):
         began = time.monotonic()
         with open_subjects(queue.store, queue.settings, request) as subjects:
@@ -63,10 +71,11 @@ def run_shard(queue: JobQueue, job: str, shard: int, inputs: JobInputs) -> int:
                 request,
                 queue.settings.max_pixels,
                 progress_of(queue.ledger, job, shard),
+                {name: read_rows(queue.store, identifier, own) for name, (identifier, own) in second.items()},
             )
         queue.store.write_bytes(name, rows.to_parquet(table))
         _count(queue.ledger, table, time.monotonic() - began)
-    return len(shards.positions(shard))
+    return len(shards.positions(shard)) + sum(len(own) for _, own in second.values())
 
 
 def reduce(queue: JobQueue, job: str, inputs: JobInputs) -> None:

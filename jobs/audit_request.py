@@ -81,6 +81,10 @@ class AuditRequest(BaseModel):
         known = measurements()
         return [(known[name], known[name].parameters.model_validate(own)) for name, own in self.measurements.items()]
 
+    def further(self) -> dict[str, str]:
+        """The ids of second data sets, by the measurement that asks for one."""
+        return {own.name: identifier for own, asked in self.chosen() if (identifier := own.further(asked)) is not None}
+
     def measures(self, measurement: Measurement) -> bool:
         """Whether this is among what is measured."""
         return measurement.name in self.measurements

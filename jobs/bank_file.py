@@ -154,7 +154,8 @@ def _under_another_name(settings: Settings, kept: Kept, name: str) -> Imported:
     present = find_banks(settings.banks_dir).get(name)
     if present is not None:
         there = Bank.load(present)
-        if read_provenance(there.card).sources == (kept.bank.digest,):
+        made = read_provenance(there.card)
+        if (made.edit, made.sources) == ("rename", (kept.bank.digest,)):
             return Imported(there, new=False)
     edited = rename(kept, name)
     bank = publish_bank(settings, edited.manifest, edited.files, edited.provenance, votes=edited.votes, new=True)

@@ -17,7 +17,7 @@ from jobs.phi_sample import PhiSample
 from jobs.selection import ChosenChannel, ChosenClass, short
 from models.ascent import Activation, of_directions
 from models.backbone import Backbone
-from models.bank import Statistics
+from models.bank import COMPONENTS, Bank, Statistics
 from models.components import ClassComponents, Components
 from models.draft import FailureFigures, Source
 from models.importance import importance
@@ -68,7 +68,12 @@ class Found:
 
 
 def find_candidates(
-    chosen: ChosenClass, sample: PhiSample, backbone: Backbone, features: Differentiable, request: DiscoveryRequest
+    chosen: ChosenClass,
+    sample: PhiSample,
+    backbone: Backbone,
+    features: Differentiable,
+    request: DiscoveryRequest,
+    again: Bank | None = None,
 ) -> tuple[list[Found], bytes | None, str]:
     """All candidates of a class in the order they are shown.
 
@@ -78,6 +83,7 @@ def find_candidates(
         backbone: the encoder.
         features: its features, for the climbs.
         request: parameters.
+        again: a bank whose rows are wanted in place of candidates.
 
     Returns:
         The candidates; the directions of its components as a safetensors file, None without any; and why there are
@@ -87,6 +93,8 @@ def find_candidates(
         return [], None, f"No picture is in the group of this class (grouping: {request.grouping})."
     if not len(sample):
         return [], None, f"None of the {chosen.group} pictures in its group was drawn: far more have its label."
+    if again is not None:
+        return _rows_again(chosen, sample, again, backbone, features, request), None, ""
     found = [_channel(channel, sample) for channel in chosen.channels]
     notes = []
     if len(found) < request.channels:
@@ -129,6 +137,27 @@ def _channel(channel: ChosenChannel, sample: PhiSample) -> Found:
     )
 
 
+def _rows_again(
+    chosen: ChosenClass,
+    sample: PhiSample,
+    bank: Bank,
+    backbone: Backbone,
+    features: Differentiable,
+    request: DiscoveryRequest,
+) -> list[Found]:
+    """The rows that a bank has of a class, by rank, on these pictures."""
+    rows = bank.features(chosen.index)
+    found = {channel.channel: _channel(channel, sample) for channel in chosen.channels}
+    places = {row.feature_index: row.component for row in rows if row.component is not None}
+    if places:
+        every, own = Components.load(bank.path / COMPONENTS), [index - sample.phi.shape[1] for index in places]
+        components = Components(every.directions[own], every.offsets[own])
+        made = _prototypes(components, list(places.values()), chosen.index, backbone, features, request)
+        for number, (index, place) in enumerate(places.items()):
+            found[index] = _component(index, place, components, number, made[number], sample, request.exemplars)
+    return [replace(found[row.feature_index], sources=("bank",)) for row in rows]
+
+
 def _components(
     class_index: int, sample: PhiSample, backbone: Backbone, features: Differentiable, request: DiscoveryRequest
 ) -> tuple[list[Found], bytes]:
@@ -140,38 +169,51 @@ def _components(
     if not tried:
         return [], _as_bytes(Components(torch.zeros(0, phi.shape[1]), torch.zeros(0)))
     rows = components.as_components(tried)
-    made = _prototypes(rows, class_index, backbone, features, request)
+    made = _prototypes(rows, tried, class_index, backbone, features, request)
     best = sorted(tried, key=lambda place: -made[place].probability)[: request.components]
-    alphas = components.alphas(phi)[:, best].numpy()
-    width = phi.shape[1]
+    first = phi.shape[1] + class_index * request.components
     found = [
-        Found(
-            feature_index=width + class_index * request.components + number,
-            component=place,
-            sources=("component",),
-            importance=short(np.abs(alphas[:, number]).mean()),
-            statistics=_statistics(alphas[:, number]),
-            strongest=_strongest(alphas[:, number], sample, request.exemplars),
-            direction=rows.directions[place],
-            offset=float(rows.offsets[place]),
-            prototype=made[place],
-        )
+        _component(first + number, place, rows, place, made[place], sample, request.exemplars)
         for number, place in enumerate(best)
     ]
     return found, _as_bytes(components.as_components(best))
 
 
+def _component(
+    feature_index: int, place: int, rows: Components, number: int, made: Made, sample: PhiSample, count: int
+) -> Found:
+    """Row `number` of some components, whose place by eigenvalue is `place`."""
+    direction, offset = rows.directions[number], float(rows.offsets[number])
+    alphas = (torch.from_numpy(sample.phi).double() @ direction.double() - offset).numpy()
+    return Found(
+        feature_index=feature_index,
+        component=place,
+        sources=("component",),
+        importance=short(np.abs(alphas).mean()),
+        statistics=_statistics(alphas),
+        strongest=_strongest(alphas, sample, count),
+        direction=direction,
+        offset=offset,
+        prototype=made,
+    )
+
+
 def _prototypes(
-    rows: Components, class_index: int, backbone: Backbone, features: Differentiable, request: DiscoveryRequest
+    rows: Components,
+    places: Sequence[int],
+    class_index: int,
+    backbone: Backbone,
+    features: Differentiable,
+    request: DiscoveryRequest,
 ) -> list[Made]:
-    """One prototype per row, in batches of the request's size; what one becomes does not depend on its batch."""
+    """One prototype per row, in batches of the request's size; what one becomes depends on its place alone."""
     side = backbone.preprocessing.size
     made: list[Made] = []
     for start in range(0, len(rows.directions), request.batch_size):
         directions = rows.directions[start : start + request.batch_size].to(backbone.device)
         climbed = prototypes(
             of_directions(features, directions),
-            [(class_index, start + number) for number in range(len(directions))],
+            [(class_index, place) for place in places[start : start + request.batch_size]],
             side,
             steps=request.prototype_steps,
             seed=request.seed,

@@ -12,12 +12,12 @@ from typing import Literal
 import numpy as np
 from pydantic import Field
 
+from jobs.audit_pairs import AuditPairs
 from jobs.comparability import check_comparable
 from jobs.figures import Estimate, Figure, less, mean
 from jobs.findings import Model
 from jobs.measures import CLASS_MEASURES, CORE_EVIDENCE, FEATURE_MEASURES, SPURIOUS_EVIDENCE
 from jobs.metrics import EVIDENCE_BALANCE, Place, figures_of, metrics_of
-from jobs.pairs import Pairs
 from jobs.report import ClassifierSubject, Report
 from jobs.robustness import EffectiveRobustness
 from jobs.sections import Metric, Unit
@@ -72,7 +72,7 @@ class Comparison(Model):
         return self.model_dump_json(indent=1).encode() + b"\n"
 
 
-def compare(first: Report, second: Report, paired: tuple[Pairs, Bank] | None, code_version: str) -> Comparison:
+def compare(first: Report, second: Report, paired: tuple[AuditPairs, Bank] | None, code_version: str) -> Comparison:
     """What differs from the second audit, the baseline, to the first.
 
     Args:
@@ -109,7 +109,7 @@ def compare(first: Report, second: Report, paired: tuple[Pairs, Bank] | None, co
     )
 
 
-def _changes(pairs: Pairs, bank: Bank, seed: int) -> Iterator[tuple[Place, Estimate]]:
+def _changes(pairs: AuditPairs, bank: Bank, seed: int) -> Iterator[tuple[Place, Estimate]]:
     """Every figure of the findings in the first audit less that in the second, as far as pairs can tell.
 
     Without their draws, which would take 16 KiB each.

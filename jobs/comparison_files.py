@@ -8,10 +8,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from pydantic import ValidationError
 
+from jobs.audit_pairs import AuditPairs
 from jobs.comparability import check_comparable, read_report
 from jobs.comparison import Comparison, compare
 from jobs.outcomes import COLUMNS
-from jobs.pairs import Pairs
 from jobs.report import Report
 from jobs.robustness import robustness_of
 from jobs.settings import Settings
@@ -56,9 +56,9 @@ def comparison_of(
     return found
 
 
-def pairs_of(store: Store, first: ShardPlan, second: ShardPlan, bank: Bank) -> Pairs:
+def pairs_of(store: Store, first: ShardPlan, second: ShardPlan, bank: Bank) -> AuditPairs:
     """The pairs of two audits; a table of each is in memory at a time, whether or not they were cut alike."""
-    pairs, at, other_at = Pairs(bank), 0, 0
+    pairs, at, other_at = AuditPairs(bank), 0, 0
     own, other = _table(store, first, 0), _table(store, second, 0)
     while True:
         pairs.add(own, other)

@@ -97,7 +97,7 @@ def import_components(
             "warnings": warnings,
         },
     )
-    return ComponentImport(task.write(manifest, components), tuple(warnings))
+    return ComponentImport(task.publish(manifest, components=components), tuple(warnings))
 
 
 def _features(

@@ -27,6 +27,7 @@ from jobs.selection import ChosenClass, Selection, select
 from jobs.settings import Settings
 from jobs.shards import ShardPlan, plan_shards
 from jobs.store import Store
+from models.bank import COMPONENTS
 from models.components import Components
 from models.draft import Draft, DraftClass, DraftSummary
 
@@ -68,7 +69,7 @@ def run_shard(queue: JobQueue, job: str, shard: int, inputs: JobInputs) -> int:
     missing = [chosen for chosen in classes if not queue.store.exists(_class_file(job, chosen.index))]
     if missing:
         _describe(queue, job, shard, missing, request)
-    return _pictures_of_a_class(request) * len(classes)
+    return sum(_pictures_of(chosen, request) for chosen in classes)
 
 
 def reduce(queue: JobQueue, job: str, inputs: JobInputs) -> Work | None:
@@ -82,7 +83,7 @@ def reduce(queue: JobQueue, job: str, inputs: JobInputs) -> Work | None:
             statistics.add(ClassStatistics.from_bytes(store.read_bytes(_statistics(shards, shard))))
         subjects = open_subjects(store, queue.settings, request)
         head = subjects.backbone.weight.cpu().numpy()
-        chosen = select(statistics, head, subjects.classes, request.channels)
+        chosen = select(statistics, head, subjects.classes, request.channels, subjects.channels_again())
         store.write_bytes(name, chosen.model_dump_json(indent=1).encode())
     work = _whole_work(store, job, shards, request)
     if len(work.finished) < len(work.pictures):
@@ -135,15 +136,17 @@ def _describe(queue: JobQueue, job: str, shard: int, classes: Sequence[ChosenCla
     report = progress_of(queue.ledger, job, shard)
     done = 0
 
-    def of_class(drawn: int) -> None:
-        report(done + min(drawn, _pictures_of_a_class(request)))
-
     for chosen in classes:
+        most = _pictures_of(chosen, request)
+
+        def of_class(drawn: int, done: int = done, most: int = most) -> None:
+            report(done + min(drawn, most))
+
         found = describe_class(chosen, selection, samples[chosen.index], subjects, request, of_class)
         for name, content in found.files.items():
             store.write_bytes(f"discoveries/{job}/{name}", content)
         store.write_bytes(_class_file(job, chosen.index), found.described.model_dump_json(indent=1).encode())
-        done += _pictures_of_a_class(request)
+        done += most
         report(done)
 
 
@@ -171,6 +174,9 @@ def _publish(queue: JobQueue, job: str, inputs: JobInputs, request: DiscoveryReq
         with store.scratch_file() as local:
             _join_components(store, job, described, request, subjects.spec.backbone.maps[0]).save(local)
             store.write_file(f"discoveries/{job}/components.safetensors", local)
+    elif subjects.again is not None and subjects.again.manifest.components:
+        content = (subjects.again.path / COMPONENTS).read_bytes()
+        store.write_bytes(f"discoveries/{job}/components.safetensors", content)
     draft = Draft(
         id=job,
         code_version=inputs.code_version,
@@ -220,7 +226,7 @@ def _whole_work(store: Store, job: str, shards: ShardPlan, request: DiscoveryReq
         for number, group in enumerate(groups)
         if all(f"{chosen.index}.json" in there for chosen in group)
     }
-    pictures = [_pictures_of_a_class(request) * len(group) for group in groups]
+    pictures = [sum(_pictures_of(chosen, request) for chosen in group) for group in groups]
     return Work([*_first_pass(shards), *pictures], frozenset({*range(shards.shards), *finished}))
 
 
@@ -230,8 +236,10 @@ def _cut(classes: Sequence[ChosenClass], request: DiscoveryRequest) -> list[Sequ
     return [classes[start : start + together] for start in range(0, len(classes), together)]
 
 
-def _pictures_of_a_class(request: DiscoveryRequest) -> int:
-    return (request.channels + request.components) * request.exemplars
+def _pictures_of(chosen: ChosenClass, request: DiscoveryRequest) -> int:
+    """Of the panels of a class, for progress: as many as are asked for, or those of the bank's channels."""
+    rows = max(1, len(chosen.channels)) if request.again else request.channels + request.components
+    return rows * request.exemplars
 
 
 def _looked_at(store: Store, job: str, shards: ShardPlan) -> frozenset[int]:

@@ -31,6 +31,11 @@ class DiscoveryRequest(BaseModel):
     descriptions: dict[str, str] | None = Field(
         None, description="Class of the encoder -> what it is, in a sentence, for those who label."
     )
+    again: bool = Field(
+        False,
+        description="Draw the panels of the labelled rows of the bank that `encoder` names, so that people can label "
+        "them again, in place of looking for candidates.",
+    )
     channels: int = Field(5, ge=0, le=50, description="Neural features per class, by importance.")
     components: int = Field(0, ge=0, le=50, description="Neural principal components per class.")
     component_candidates: int = Field(

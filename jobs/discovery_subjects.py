@@ -22,6 +22,7 @@ from jobs.settings import Settings
 from jobs.store import Store
 from jobs.subjects import find_bank
 from models.backbone import Backbone
+from models.bank import Bank
 from models.encoder import EncoderSpec
 
 
@@ -37,6 +38,7 @@ class Subjects:
         classes: classes of the encoder that are looked at, ascending: those asked for, else those of the labels.
         class_sizes: pictures that have the label of each class of the encoder, about, of those in the shards.
         dataset: its id.
+        again: the bank whose rows are to be labelled again; None where candidates are looked for.
     """
 
     spec: EncoderSpec
@@ -48,6 +50,17 @@ class Subjects:
     store: Store
     settings: Settings
     dataset: str
+    again: Bank | None = None
+
+    def channels_again(self) -> dict[int, list[int]] | None:
+        """By class, the channels among the rows that are to be labelled again, by rank; None as for `again`."""
+        if self.again is None:
+            return None
+        bank = self.again
+        return {
+            index: [row.feature_index for row in bank.features(index) if row.component is None]
+            for index in self.classes
+        }
 
     def ran_on(self) -> dict[str, str]:
         """Where the features were computed."""
@@ -70,7 +83,9 @@ def check_subjects(store: Store, settings: Settings, request: DiscoveryRequest) 
     """
     spec = encoder_spec(store, request.encoder, settings)
     labels = get_dataset(store, request.dataset).class_names(spec.classes)
-    _of_label(spec.classes, labels, request)
+    of_label = _of_label(spec.classes, labels, request)
+    if request.again:
+        _check_again(_again(settings, request), of_label, request)
     if request.classifier is not None:
         if request.grouping != "label":
             raise Invalid(
@@ -100,17 +115,18 @@ def open_subjects(store: Store, settings: Settings, request: DiscoveryRequest) -
     for index, pictures in zip(of_label.tolist(), dataset.class_pictures, strict=True):
         if index >= 0:
             sizes[index] += round(share * pictures)
-    labelled = sorted({index for index in of_label.tolist() if index >= 0})
+    again = _again(settings, request) if request.again else None
     return Subjects(
         spec=spec,
         encoder_id=request.encoder,
         backbone=load_encoder(store, request.encoder, settings),
         of_label=of_label,
-        classes=labelled if request.classes is None else sorted(_chosen(spec.classes, request.classes)),
+        classes=_looked_at(spec.classes, of_label, again, request),
         class_sizes=sizes,
         store=store,
         settings=settings,
         dataset=dataset.id,
+        again=again,
     )
 
 
@@ -135,6 +151,41 @@ def inspecting(subjects: Subjects, request: DiscoveryRequest) -> Iterator[Inspec
             return predicted
 
         yield Inspected(classifier.spec.preprocessing, predict)
+
+
+def _again(settings: Settings, request: DiscoveryRequest) -> Bank:
+    """The bank whose rows are asked for again. Raises `Invalid` where the encoder is no bank's."""
+    if not request.encoder.startswith(OF_BANK):
+        raise Invalid(
+            "Only the rows of a bank can be labelled again.",
+            field="encoder",
+            remedy="Name the bank as bank:<name>, or leave `again` out.",
+        )
+    return find_bank(settings, request.encoder.removeprefix(OF_BANK))
+
+
+def _check_again(bank: Bank, of_label: NDArray[np.int32], request: DiscoveryRequest) -> None:
+    """Raises `Invalid` where the panels would not be those of the bank's rows."""
+    if request.grouping != bank.manifest.grouping:
+        raise Invalid(
+            f"The bank was labelled in groups {bank.manifest.grouping!r}, not {request.grouping!r}.",
+            field="grouping",
+            remedy=f"Ask for grouping {bank.manifest.grouping!r}.",
+        )
+    for field, given in (("classifier", request.classifier is not None), ("components", request.components > 0)):
+        if given:
+            raise Invalid(f"{field} finds new candidates; here the bank's rows are asked for again.", field=field)
+    if not _looked_at(bank.classes, of_label, bank, request):
+        raise Invalid("The data set has no picture of the classes that the bank has rows of.", field="dataset")
+
+
+def _looked_at(
+    classes: Sequence[str], of_label: NDArray[np.int32], again: Bank | None, request: DiscoveryRequest
+) -> list[int]:
+    """The classes asked for, else those of the labels, ascending; of a bank to be labelled again those with rows."""
+    labelled = {index for index in of_label.tolist() if index >= 0}
+    wanted = labelled if request.classes is None else _chosen(classes, request.classes)
+    return sorted(wanted if again is None else wanted & set(again.labelled_classes))
 
 
 def _of_label(classes: Sequence[str], labels: Sequence[str], request: DiscoveryRequest) -> NDArray[np.int32]:

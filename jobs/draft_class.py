@@ -67,7 +67,7 @@ def describe_class(
         progress(drawn)
         return subjects.backbone.activations(pictures)
 
-    found, directions, note = find_candidates(chosen, sample, subjects.backbone, features, request)
+    found, directions, note = find_candidates(chosen, sample, subjects.backbone, features, request, subjects.again)
     labelled = sample.row[sample.label == chosen.index][:STRIP_PICTURES].tolist()
     wanted = {row for one in found for row, _ in one.strongest} | set(labelled)
     opened = open_pictures(sorted(wanted), subjects)

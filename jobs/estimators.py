@@ -8,9 +8,9 @@ from typing import Protocol
 
 import numpy as np
 
+from jobs.audit_pairs import AuditPairs
 from jobs.counts import Counts
 from jobs.figures import Estimate, change, difference, evidence, relative_core_sensitivity, share
-from jobs.pairs import Pairs
 from models.statistics import paired_difference, paired_rcs
 
 
@@ -20,7 +20,7 @@ class Estimator(Protocol):
     def estimate(self, counts: Counts, keys: Sequence[int], generator: np.random.Generator) -> Estimate:
         """The figure in one audit."""
 
-    def change(self, pairs: Pairs, keys: Sequence[int], generator: np.random.Generator) -> Estimate:
+    def change(self, pairs: AuditPairs, keys: Sequence[int], generator: np.random.Generator) -> Estimate:
         """The figure in the first audit less that in the second, over the pictures that both have."""
 
 
@@ -33,7 +33,7 @@ class Accuracy:
     def estimate(self, counts: Counts, keys: Sequence[int], generator: np.random.Generator) -> Estimate:
         return share(counts.outcomes(keys, self.condition), generator)
 
-    def change(self, pairs: Pairs, keys: Sequence[int], generator: np.random.Generator) -> Estimate:
+    def change(self, pairs: AuditPairs, keys: Sequence[int], generator: np.random.Generator) -> Estimate:
         return difference(pairs.outcomes(keys, self.condition), generator)
 
 
@@ -47,7 +47,7 @@ class AccuracyDifference:
     def estimate(self, counts: Counts, keys: Sequence[int], generator: np.random.Generator) -> Estimate:
         return difference(counts.outcomes(keys, self.first, self.second), generator)
 
-    def change(self, pairs: Pairs, keys: Sequence[int], generator: np.random.Generator) -> Estimate:
+    def change(self, pairs: AuditPairs, keys: Sequence[int], generator: np.random.Generator) -> Estimate:
         return change(pairs.outcomes(keys, self.first, self.second), paired_difference, generator)
 
 
@@ -59,7 +59,7 @@ class Evidence:
         mean, square = counts.mean(keys, "evidence"), counts.mean(keys, "squared_evidence")
         return evidence(mean, square, counts.pictures(keys), generator)
 
-    def change(self, pairs: Pairs, keys: Sequence[int], generator: np.random.Generator) -> Estimate:
+    def change(self, pairs: AuditPairs, keys: Sequence[int], generator: np.random.Generator) -> Estimate:
         return evidence(*pairs.evidence(keys), pairs.pictures(keys), generator)
 
 
@@ -70,5 +70,5 @@ class CoreSensitivity:
     def estimate(self, counts: Counts, keys: Sequence[int], generator: np.random.Generator) -> Estimate:
         return relative_core_sensitivity(counts.outcomes(keys, "outside_core", "tested"), generator)
 
-    def change(self, pairs: Pairs, keys: Sequence[int], generator: np.random.Generator) -> Estimate:
+    def change(self, pairs: AuditPairs, keys: Sequence[int], generator: np.random.Generator) -> Estimate:
         return change(pairs.outcomes(keys, "outside_core", "tested"), paired_rcs, generator)

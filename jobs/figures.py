@@ -96,9 +96,9 @@ class Estimate:
         )
 
 
-def generator_of(seed: int, name: str, *keys: int) -> np.random.Generator:
-    """Each figure has draws of its own, whatever else is reported beside it."""
-    return np.random.default_rng([seed, int.from_bytes(name.encode(), "little"), *keys])
+def generator_of(seed: int, *names: object) -> np.random.Generator:
+    """The generator of one figure's draws, the same whatever else is reported beside it."""
+    return np.random.default_rng([seed, int.from_bytes("/".join(map(str, names)).encode(), "little")])
 
 
 def percent(value: float) -> str:
@@ -176,6 +176,13 @@ def evidence(mean: float, mean_square: float, n: int, generator: np.random.Gener
     error = sqrt(max(0.0, mean_square - mean**2) / (n - 1))
     draws = generator.normal(mean, error, DRAWS)
     return Estimate(mean, Interval(mean - NORMAL_95 * error, mean + NORMAL_95 * error), n, draws, lowest=-np.inf)
+
+
+def average(total: float, squares: float, n: int, lowest: float, generator: np.random.Generator) -> Estimate:
+    """A mean of values in [lowest, 1] from their sum and the sum of their squares, with a normal interval."""
+    plain = evidence(total / max(n, 1), squares / max(n, 1), n, generator)
+    low, high = max(lowest, plain.interval.low), min(1.0, plain.interval.high)
+    return Estimate(plain.value, Interval(low, high), n, plain.draws, lowest)
 
 
 def less(first: Estimate, second: Estimate) -> Estimate:

@@ -10,7 +10,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from jobs.bank_publication import require_name
+from jobs.bank_publication import publish_bank, require_name
 from jobs.catalogue import read_catalogue
 from jobs.class_map import match_name
 from jobs.datasets import get_dataset, get_pictures, read_rows
@@ -21,9 +21,10 @@ from jobs.phi_sample import PhiSample
 from jobs.settings import Settings
 from jobs.store import Store
 from models.backbone import Backbone
-from models.bank import Bank, Manifest
+from models.bank import WEIGHTS, Bank, Manifest
+from models.bank_card import Provenance
 from models.bank_folders import find_banks
-from models.bank_writing import write_bank
+from models.bank_votes import BankVotes
 from models.components import Components
 from models.errors import BankError
 from models.importance import Grouping
@@ -60,7 +61,7 @@ class Wanted:
 
 
 class LabelImport:
-    """One import: opens what the request names, looks at pictures, and writes the bank.
+    """One import: opens what the request names, looks at pictures, and publishes the bank.
 
     Attributes:
         spec: the encoder's specification.
@@ -179,11 +180,33 @@ class LabelImport:
             most = self.settings.max_pixels
             yield look(samples, self.backbone, of_label, grouping, BATCH, most, None, shown).sample
 
-    def write(self, manifest: Manifest, components: Components | None = None) -> Bank:
-        """Write the bank into the folder of banks."""
+    def publish(
+        self,
+        manifest: Manifest,
+        *,
+        threshold: int | None = None,
+        votes: BankVotes | None = None,
+        components: Components | None = None,
+    ) -> Bank:
+        """Publish the bank as the first version of its name.
+
+        Args:
+            manifest: what it states.
+            threshold: answers that made a row spurious; None where nobody released any.
+            votes: the answers; None likewise.
+            components: directions of its components.
+
+        Raises:
+            Conflict: somebody published a bank of this name meanwhile.
+        """
         with weights_of(self.store, self.settings, self.wanted.encoder) as weights:
-            destination = self.settings.banks_dir / self.wanted.name
-            return write_bank(destination, manifest, weights, components=components)
+            provenance = Provenance(
+                threshold=threshold, dataset=self.dataset.id, encoder=f"sha256:{self.backbone.weights_digest}"
+            )
+            files = {WEIGHTS: weights}
+            return publish_bank(
+                self.settings, manifest, files, provenance, votes=votes, components=components, new=True
+            )
 
 
 def some(names: Sequence[str]) -> str:

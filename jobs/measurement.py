@@ -9,6 +9,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, ClassVar
 
 import numpy as np
@@ -43,6 +44,9 @@ class Batch:
         seen: where the labelled features lie, in the classifier's input pixels.
         correct: bool [N], whether the classifier is right on the unchanged picture.
         seed: of the audit.
+        scope: of the whole audit.
+        corrupt: what the request does to the masked part of pictures: (pictures [M, 3, s, s], masks [M, s, s],
+            draws [M, 3, s, s]) -> [M, 3, s, s].
     """
 
     bank: Bank
@@ -53,6 +57,8 @@ class Batch:
     seen: Seen
     correct: NDArray[np.bool_]
     seed: int
+    scope: Scope
+    corrupt: Callable[[Tensor, Tensor, Tensor], Tensor]
 
 
 @dataclass(frozen=True)
@@ -101,14 +107,28 @@ class Scope:
         classes: class indices with labelled features that data set, classifier and request have.
         seed: of the intervals' bootstrap and of any further draw.
         sizes: pictures of the data set by class index.
-        of_output: int32 [C], class index that each output of the classifier stands for, or -1.
+        of_row: int32 [rows], class index in the bank of each picture of the data set, -1 where there is none.
+        of_output: int32 [C], the same of each output of the classifier.
     """
 
     bank: Bank
     classes: Sequence[int]
     seed: int
     sizes: Mapping[int, int]
+    of_row: NDArray[np.int32]
     of_output: NDArray[np.int32]
+
+    @cached_property
+    def place(self) -> NDArray[np.int64]:
+        """int64 [rows]: each picture's place among those of its class in an order drawn by the seed.
+
+        Those with a place below k are k pictures of each class, the same for every shard and every classifier.
+        """
+        order = np.lexsort((np.random.default_rng(self.seed).random(self.of_row.size), self.of_row))
+        place = np.empty(self.of_row.size, dtype=np.int64)
+        of_class = self.of_row[order]
+        place[order] = np.arange(order.size) - np.searchsorted(of_class, of_class)
+        return place
 
 
 class Measurement(ABC):
@@ -134,6 +154,11 @@ class Measurement(ABC):
     columns: ClassVar[tuple[pa.Field, ...]] = ()
     metrics: ClassVar[tuple[Metric, ...]] = ()
 
+    @property
+    def complete(self) -> bool:
+        """Whether all of its parameters may be left out."""
+        return not any(field.is_required() for field in self.parameters.model_fields.values())
+
     def changed(self, batch: Batch, parameters: Any) -> Iterable[Changed]:
         """What the classifier is to be shown beyond the pictures as they are."""
         return ()
@@ -141,6 +166,10 @@ class Measurement(ABC):
     def noted(self, batch: Batch, parameters: Any, scope: Scope) -> Mapping[str, Any]:
         """Values of `columns` for the rows of the unchanged pictures, each of length N."""
         return {}
+
+    def further(self, parameters: Any) -> str | None:
+        """Id of a second data set, which the classifier is shown as it is; its rows have the measurement's name."""
+        return None
 
     def tally(self, scope: Scope, parameters: Any) -> Tally | None:
         """What sums up; None for those whose figures stand in the report's findings."""

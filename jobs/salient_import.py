@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,6 +16,7 @@ from jobs.label_import import LabelImport, Progress, Wanted, some
 from jobs.settings import Settings
 from jobs.store import Store, file_sha256
 from models.bank import Bank, Manifest
+from models.bank_votes import BankVotes, KeptAnswer, pseudonym
 from models.importance import Grouping
 from models.label_fit import LabelFit, label_fit, require_fit
 from models.published.rows import channel_rows
@@ -102,7 +103,26 @@ def import_salient(
             "warnings": warnings,
         },
     )
-    return SalientImport(task.write(manifest), counts, fit, tuple(warnings))
+    bank = task.publish(manifest, threshold=threshold, votes=_votes(release.pairs, activations.keys()))
+    return SalientImport(bank, counts, fit, tuple(warnings))
+
+
+def _votes(pairs: Sequence[Pair], classes: Collection[int]) -> BankVotes:
+    """The answers on the pairs of some classes, as banks keep them, without what their annotators wrote."""
+    return BankVotes(
+        answers=tuple(
+            KeptAnswer(
+                class_index=pair.class_index,
+                feature_index=pair.feature_index,
+                annotator=pseudonym(answer.worker),
+                kind=answer.place,
+                confidence=answer.confidence,
+            )
+            for pair in pairs
+            if pair.class_index in classes
+            for answer in pair.answers
+        )
+    )
 
 
 def _activations(task: LabelImport, pairs: Sequence[Pair], grouping: Grouping, progress: Progress) -> dict[int, Tensor]:

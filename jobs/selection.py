@@ -56,25 +56,37 @@ class Selection(BaseModel):
         return found
 
 
-def select(statistics: ClassStatistics, weight: np.ndarray, classes: Sequence[int], count: int) -> Selection:
-    """The `count` most important channels of each of some classes.
+def select(
+    statistics: ClassStatistics,
+    weight: np.ndarray,
+    classes: Sequence[int],
+    count: int,
+    named: Mapping[int, Sequence[int]] | None = None,
+) -> Selection:
+    """The `count` most important channels of each of some classes, or those that are named.
 
     Args:
         statistics: of the whole data set.
         weight: float [C, D], the encoder's head.
         classes: those that are looked at, ascending.
         count: channels per class; fewer where fewer add to the logit.
+        named: channels by class, in place of the most important ones.
     """
     return Selection(
         pictures=statistics.pictures,
         right=statistics.right,
         skipped=dict(sorted(statistics.skipped.items())),
         ran_on=sorted(statistics.ran_on),
-        classes=tuple(_choose(statistics, weight, index, count) for index in classes),
+        classes=tuple(
+            _choose(statistics, weight, index, count, None if named is None else named.get(index, ()))
+            for index in classes
+        ),
     )
 
 
-def _choose(statistics: ClassStatistics, weight: np.ndarray, index: int, count: int) -> ChosenClass:
+def _choose(
+    statistics: ClassStatistics, weight: np.ndarray, index: int, count: int, named: Sequence[int] | None
+) -> ChosenClass:
     if index not in statistics.moments:
         return ChosenClass(index=index, labelled=statistics.labelled[index], group=0, channels=())
     moments, strongest = statistics.moments[index], statistics.strongest[index]
@@ -89,7 +101,7 @@ def _choose(statistics: ClassStatistics, weight: np.ndarray, index: int, count: 
             largest=short(strongest.values[channel, 0]),
             strongest=tuple((row, short(value)) for row, value in strongest.of_feature(channel)),
         )
-        for channel in top_features(values, count)
+        for channel in (top_features(values, count) if named is None else named)
     ]
     labelled = statistics.labelled[index]
     return ChosenClass(index=index, labelled=labelled, group=moments.count, channels=tuple(chosen))

@@ -23,7 +23,7 @@ class ShardPlan(BaseModel):
 
     def positions(self, shard: int) -> range:
         """Which of the `pictures` belong to a shard."""
-        return range(shard * self.pictures // self.shards, (shard + 1) * self.pictures // self.shards)
+        return self.stretch(shard, self.pictures)
 
     def rows_of(self, shard: int) -> list[int]:
         """The index rows of a shard, ascending: one from each of `pictures` equal stretches of the index.
@@ -37,6 +37,10 @@ class ShardPlan(BaseModel):
         first, after = (at * self.rows // self.pictures for at in (position, position + 1))
         drawn = hashlib.blake2b(f"{self.seed} {position}".encode(), digest_size=8).digest()
         return first + int.from_bytes(drawn, "little") % (after - first)
+
+    def stretch(self, shard: int, total: int) -> range:
+        """Which rows of another data set, of `total` pictures, are looked at with a shard; each row with one."""
+        return range(shard * total // self.shards, (shard + 1) * total // self.shards)
 
     def file(self, folder: str, shard: int, suffix: str = "parquet", part: str = "shards") -> str:
         """A file of the shard in the store, `folder` being that of its kind of job and `part` one below the job's.

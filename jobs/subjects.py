@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 from jobs.audit import Subjects
 from jobs.audit_request import AuditRequest
-from jobs.class_map import map_classes
+from jobs.class_map import ClassMap, map_classes
 from jobs.classifiers import get_classifier
 from jobs.datasets import get_dataset, get_pictures
-from jobs.errors import NotFound
+from jobs.errors import Invalid, NotFound
 from jobs.isolation import IsolatedClassifier
 from jobs.settings import Settings
 from jobs.store import Store
@@ -49,7 +49,25 @@ def check_subjects(store: Store, settings: Settings, request: AuditRequest) -> B
     dataset = get_dataset(store, request.dataset)
     classifier = get_classifier(store, request.classifier)
     map_classes(bank, dataset.class_names(bank.classes), classifier.spec.classes, request.class_map, request.classes)
+    _second_maps(store, bank, classifier.spec.classes, request)
     return bank
+
+
+def _second_maps(store: Store, bank: Bank, outputs: Sequence[str], request: AuditRequest) -> dict[str, ClassMap]:
+    """The vocabularies of second data sets, by the measurement that asks for one. Raises as `check_subjects`."""
+    found = {}
+    for name, identifier in request.further().items():
+        try:
+            folders = get_dataset(store, identifier).class_names(bank.classes)
+        except NotFound as error:
+            remedy = "Upload it with `cuecheck dataset upload`, and name its id."
+            raise NotFound(error.message, field=f"measurements.{name}.dataset", remedy=remedy) from error
+        try:
+            found[name] = map_classes(bank, folders, outputs, request.class_map, request.classes)
+        except Invalid as error:
+            field = f"measurements.{name}.dataset"
+            raise Invalid(f"The second data set: {error.message}", field=field, remedy=error.remedy) from error
+    return found
 
 
 def load_backbone(bank: Bank, settings: Settings, *, components: bool = True) -> Backbone:
@@ -87,4 +105,5 @@ def open_subjects(store: Store, settings: Settings, request: AuditRequest) -> It
             classes=classes,
             pictures=get_pictures(store, dataset.id),
             provider=isolated.provider,
+            further=_second_maps(store, bank, classifier.spec.classes, request),
         )

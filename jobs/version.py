@@ -7,7 +7,14 @@ from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-SOURCES = ("models/*.py", "models/classifiers/*.py", "models/published/*.py", "models/training/*.py", "jobs/*.py")
+SOURCES = (
+    "models/*.py",
+    "models/classifiers/*.py",
+    "models/published/*.py",
+    "models/training/*.py",
+    "jobs/*.py",
+    "jobs/measurements/*.py",
+)
 
 
 @cache

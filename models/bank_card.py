@@ -28,7 +28,7 @@ class Provenance(BaseModel):
     dataset: str | None = Field(None, description="Id of the data set, which is a digest of its content.")
     encoder: str | None = Field(None, description="SHA-256 of the encoder's weights, `sha256:...`.")
     published: str | None = Field(None, description="When, UTC, ISO 8601.")
-    edit: Literal["rethreshold", "rename", "merge"] | None = Field(
+    edit: Literal["rethreshold", "rename", "merge", "relabel"] | None = Field(
         None, description="How it was made of other banks, where it was."
     )
     sources: tuple[str, ...] = Field((), description="Digests of the banks it was made of.")

@@ -1,4 +1,4 @@
-"""New banks from published ones, without new votes: decided anew, renamed, merged. Nothing is read or written here."""
+"""New banks from published ones: decided anew, renamed, merged, labelled again. Nothing is read or written here."""
 
 from __future__ import annotations
 
@@ -132,7 +132,7 @@ def merge(
             "name": name,
             "title": title or _both(a.title, b.title, " + "),
             "licence": _both(a.licence, b.licence, "; "),
-            "labeller": _both(a.labeller, b.labeller, "; "),
+            "labeller": a.labeller if _same_people(first, second) else f"{a.labeller}; {b.labeller}",
             "features": _ranked(rows, first.rows.keys(), second.rows.keys()),
             "components": max(a.components, b.components),
             "exemplars": exemplars,
@@ -149,6 +149,37 @@ def merge(
         sources=(first.bank.digest, second.bank.digest),
     )
     return Edited(manifest, files, votes if votes.answers else None, provenance)
+
+
+def relabel(
+    kept: Kept,
+    answers: Sequence[KeptAnswer],
+    statistics: Mapping[Row, Statistics],
+    threshold: int,
+    of: int,
+) -> Edited:
+    """The same bank with some rows labelled again; the others stay as they are, with their answers.
+
+    Args:
+        kept: the bank.
+        answers: all answers on the rows labelled again, with the earlier ones that still count.
+        statistics: of these rows, as the second round leaves them.
+        threshold, of: as in `models.agreement.decide`, for these rows.
+    """
+    manifest = kept.bank.manifest
+    before = kept.votes.answers if kept.votes is not None else ()
+    votes = BankVotes(answers=(*(one for one in before if one.row not in statistics), *answers))
+    counts = votes.counts()
+    rows = []
+    for row, feature in kept.rows.items():
+        if row in statistics:
+            update = {"votes": counts[row], "statistics": statistics[row]}
+            feature = _decided(feature.model_copy(update=update), threshold, of)
+        rows.append(feature)
+    provenance = read_provenance(manifest.card).model_copy(
+        update={"threshold": threshold, "of": of, "edit": "relabel", "sources": (kept.bank.digest,)}
+    )
+    return Edited(manifest.model_copy(update={"features": tuple(rows)}), kept.files, votes, provenance)
 
 
 def to_label(kept: Kept) -> ToLabel:
@@ -279,6 +310,13 @@ def _exemplars(first: Kept, second: Kept, shared: set[Row]) -> tuple[tuple[Exemp
 
 def _both(one: str, other: str, joint: str) -> str:
     return one if one == other else f"{one}{joint}{other}"
+
+
+def _same_people(first: Kept, second: Kept) -> bool:
+    """Whether two banks that call their labellers alike mean the same: "2 annotators" may be two others."""
+    alike = first.bank.manifest.labeller == second.bank.manifest.labeller
+    people = [kept.votes.annotators if kept.votes is not None else None for kept in (first, second)]
+    return alike and people[0] == people[1]
 
 
 def _named(bank: Bank) -> dict[str, object]:

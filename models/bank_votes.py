@@ -7,6 +7,7 @@ them opens anything: no invitation, no address, and of each annotator a pseudony
 from __future__ import annotations
 
 import hashlib
+import re
 from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
@@ -20,6 +21,7 @@ from models.bank import Bank, Feature, Votes
 from models.errors import BankError
 
 VOTES = "votes.json"
+PSEUDONYM = re.compile(r"annotator-[0-9a-f]{10}")
 
 Row = tuple[int, int]
 """Class index and feature index."""
@@ -115,8 +117,11 @@ def require_own(votes: BankVotes, features: Iterable[Feature]) -> None:
 def pseudonym(annotator: str) -> str:
     """The name an annotator has in banks that are passed on: the same for the same person, and not their own.
 
-    A hash, so that one person in two sessions counts once. Whoever guesses the name can check the guess.
+    A hash, so that one person in two sessions counts once. Whoever guesses the name can check the guess. A pseudonym
+    stays what it is, so that answers may go from a bank into a session and back.
     """
+    if PSEUDONYM.fullmatch(annotator):
+        return annotator
     return "annotator-" + hashlib.sha256(annotator.strip().casefold().encode()).hexdigest()[:10]
 
 

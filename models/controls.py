@@ -32,9 +32,9 @@ def control_offsets(masks: Tensor, avoid: Tensor) -> Tensor:
     Returns:
         int64 [N, 2], rows and columns to roll by, each in [0, H) and [0, W); the first of equals in reading order.
     """
-    if not len(masks):  # of nothing there is no Fourier transform
-        return torch.zeros(0, 2, dtype=torch.int64, device=masks.device)
     height, width = masks.shape[-2:]
+    if not len(masks):  # MKL's transforms refuse empty batches (torch 2.13)
+        return torch.zeros(0, 2, dtype=torch.int64, device=masks.device)
     coarse = functional.adaptive_avg_pool2d(masks, CELLS)
     region = functional.adaptive_avg_pool2d(avoid, CELLS)
     spectrum = torch.fft.rfft2(coarse).conj() * torch.fft.rfft2(region)
@@ -50,8 +50,8 @@ def roll(masks: Tensor, offsets: Tensor) -> Tensor:
     count, height, width = masks.shape
     rows = (torch.arange(height, device=masks.device) - offsets[:, :1]) % height
     columns = (torch.arange(width, device=masks.device) - offsets[:, 1:]) % width
-    flat = (rows[:, :, None] * width + columns[:, None, :]).view(count, height * width)
-    return masks.reshape(count, height * width).gather(1, flat).view(count, height, width)
+    flat = (rows[:, :, None] * width + columns[:, None, :]).flatten(1)
+    return masks.flatten(1).gather(1, flat).view(count, height, width)
 
 
 def shared_fraction(masks: Tensor, controls: Tensor) -> Tensor:

@@ -9,8 +9,9 @@ from pydantic import BaseModel, ConfigDict, Field
 from models.bank import Statistics
 from models.encoder import EncoderSpec
 
-Source = Literal["importance", "component", "failure"]
-"""How a candidate was found: by its share of the class's logit, by neural PCA, or as where a classifier fails."""
+Source = Literal["importance", "component", "failure", "bank"]
+"""How a candidate was found: by its share of the class's logit, by neural PCA, as where a classifier fails; or it is a
+row of a bank, to be labelled again."""
 
 
 class DraftExemplar(BaseModel):

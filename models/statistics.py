@@ -122,6 +122,38 @@ def smoothed_draws(counts: ArrayLike, generator: np.random.Generator, added: flo
     return draws / draws.sum(axis=tuple(range(1, draws.ndim)), keepdims=True)
 
 
+def expected_pairs(table: ArrayLike) -> Floats:
+    """Paired outcomes of several repeats as those of one: the table of a repeat drawn at random.
+
+    Args:
+        table: counts or weights [..., D + 1, D + 1] of pictures by how many of D repeats were right in the first and in
+            the second condition.
+
+    Returns:
+        float64 [..., 2, 2], whose `paired_difference` and `paired_rcs` are means over the repeats.
+    """
+    counts = np.asarray(table, dtype=np.float64)
+    right = np.linspace(0, 1, counts.shape[-1])
+    ends = np.stack([1 - right, right])
+    result: Floats = np.einsum("ai,bj,...ij->...ab", ends, ends, counts)
+    return result
+
+
+def repeated_draws(table: ArrayLike, generator: np.random.Generator) -> Floats:
+    """`smoothed_draws` of pictures with several repeats: the halves are added to the corners alone.
+
+    Args:
+        table: counts [D + 1] or [D + 1, D + 1] of pictures by how many of D repeats were right.
+
+    Returns:
+        float64 [DRAWS, *table.shape], each draw summing to 1; for D = 1 drawn as `smoothed_draws` does.
+    """
+    weights = np.array(table, dtype=np.float64)
+    weights[np.ix_(*[[0, -1]] * weights.ndim)] += 0.5
+    draws = generator.standard_gamma(weights, size=(DRAWS, *weights.shape))
+    return draws / draws.sum(axis=tuple(range(1, draws.ndim)), keepdims=True)
+
+
 def spanned(value: float, draws: Floats) -> Interval:
     """The middle 95 % of some draws [DRAWS], widened where needed to hold the plain estimate."""
     low, high = np.quantile(draws, [0.025, 0.975])

@@ -5,11 +5,18 @@ load and ``import torchvision`` stops with ``RuntimeError: operator torchvision:
 2.13.0+cpu). Architectures and transforms need none of these operators. Where, and only where, that import fails for
 that reason, this module declares the missing operators and gives ``nms`` a plain-torch implementation.
 
-Import this module before torchvision. It can be deleted once torchvision's wheel loads beside every torch build.
+torchvision 0.28.0 also imports torch's compiler, and sympy with it, for one function that is called nowhere here: a
+third of the time that a process of ours takes to start. It is imported here when that function is called.
+
+Import this module before torchvision. It can be deleted once torchvision's wheel loads beside every torch build, and
+without the compiler.
 """
 
 import importlib
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import ModuleType
 from typing import Any
 
 import torch
@@ -39,6 +46,28 @@ def plain_nms(boxes: torch.Tensor, scores: torch.Tensor, iou_threshold: float) -
     return torch.stack(kept) if kept else torch.empty(0, dtype=torch.int64, device=boxes.device)
 
 
+def is_compile_supported(device_type: str) -> bool:
+    """Stands in for the function of that name of ``torch._dynamo.utils``, which is imported when this is called."""
+    from torch._dynamo import utils
+
+    return bool(utils.is_compile_supported(device_type))
+
+
+@contextmanager
+def _compiler_left_out() -> Iterator[None]:
+    """What is imported within gets ``is_compile_supported`` without the compiler, unless that is there already."""
+    if "torch._dynamo" in sys.modules:
+        yield
+        return
+    package, utils = ModuleType("torch._dynamo"), ModuleType("torch._dynamo.utils")
+    utils.is_compile_supported = is_compile_supported  # type: ignore[attr-defined]
+    sys.modules |= {package.__name__: package, utils.__name__: utils}
+    try:
+        yield
+    finally:
+        del sys.modules[package.__name__], sys.modules[utils.__name__]
+
+
 def _declare_operators() -> None:
     library = torch.library.Library("torchvision", "FRAGMENT")
     for name in ("nms", "qnms"):
@@ -54,14 +83,16 @@ def load() -> str | None:
     Raises whatever importing torchvision raises for any other reason.
     """
     try:
-        importlib.import_module("torchvision")
+        with _compiler_left_out():
+            importlib.import_module("torchvision")
     except RuntimeError as error:
         if MISSING_OPERATOR not in str(error):
             raise
         for name in [name for name in sys.modules if name.split(".")[0] == "torchvision"]:
             del sys.modules[name]
         _declare_operators()
-        importlib.import_module("torchvision")
+        with _compiler_left_out():
+            importlib.import_module("torchvision")
         # ``torchvision.ops.nms`` asks for the compiled library, though the operator alone is enough.
         boxes: Any = importlib.import_module("torchvision.ops.boxes")
         boxes._assert_has_ops = lambda: None

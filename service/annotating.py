@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from jobs.annotation import MOST_ANSWERS, Invitation, Name, Publication, Stage, State, Title
 from jobs.annotation_index import AnnotationIndex
@@ -16,13 +16,34 @@ class AnnotationRequest(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    draft: str = Field(max_length=64, description="Id of the discovery whose draft is labelled.")
-    title: Title | None = Field(None, description="What to call it; after the encoder where left out.")
-    answers_per_panel: int = Field(5, ge=1, le=MOST_ANSWERS, description="People asked about each panel.")
-    threshold: int = Field(
-        3, ge=1, description="Of so many answers, those against the main object that make a feature spurious."
+    draft: str | None = Field(
+        None,
+        max_length=64,
+        description="Id of the discovery whose draft is labelled. With `bank` the one that has its panels; that which "
+        "the bank's card names where left out.",
+    )
+    bank: str | None = Field(
+        None,
+        max_length=100,
+        description="Bank whose rows are labelled again, beginning with its answers: name, `name@version` or digest.",
+    )
+    title: Title | None = Field(None, description="What to call it; after the encoder or the bank where left out.")
+    answers_per_panel: int | None = Field(
+        None, ge=1, le=MOST_ANSWERS, description="People asked about each panel: 5, or as many as for the bank."
+    )
+    threshold: int | None = Field(
+        None,
+        ge=1,
+        description="Of so many answers, those against the main object that make a feature spurious: 3, or as for the "
+        "bank.",
     )
     classes: list[str] | None = Field(None, min_length=1, description="Classes to label; all where left out.")
+
+    @model_validator(mode="after")
+    def _names_something(self) -> AnnotationRequest:
+        if self.draft is None and self.bank is None:
+            raise ValueError("name a draft to label, or a bank to label again")
+        return self
 
 
 class AnnotationChange(BaseModel):
@@ -42,7 +63,7 @@ class AnnotationAnswer(BaseModel):
     id: str
     title: str
     draft: str
-    bank: str | None = Field(None, description="Digest of the bank that the draft was made of, where it was.")
+    bank: str | None = Field(None, description="Digest of the bank whose rows are labelled again, where they are.")
     state: State
     stage: Stage
     answers_per_panel: int

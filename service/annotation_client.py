@@ -47,9 +47,12 @@ class AnnotationClient:
         answer = self._send("PATCH", f"/v1/annotations/{annotation}", json=body)
         return AnnotationAnswer.model_validate_json(answer.content)
 
-    def invite(self, annotation: str, annotator: str, hours: float = 168) -> NewInvitation:
+    def invite(
+        self, annotation: str, annotator: str, hours: float = 168, idempotency_key: str | None = None
+    ) -> NewInvitation:
         """Invite somebody; the answer has the token, which is not kept."""
-        answer = self._post(f"/{annotation}/invitations", {"annotator": annotator, "hours": hours})
+        body = {"annotator": annotator, "hours": hours}
+        answer = self._post(f"/{annotation}/invitations", body, idempotency_key)
         return NewInvitation.model_validate_json(answer.content)
 
     def invitations(self, annotation: str) -> Iterator[InvitationAnswer]:

@@ -16,7 +16,7 @@ from service.client import Client
 from service.commands.audit import finish, submit
 from service.commands.classifiers import read_spec, send_classifier
 from service.commands.datasets import send_dataset
-from service.console import err, out, picture_progress
+from service.console import err, lines, out, picture_progress
 from service.overlays import overlay, upright
 from service.stack import Stack, free_port
 
@@ -25,6 +25,7 @@ PER_CLASS = 200
 SEED = 7
 """Of the planted pictures drawn for the demonstration; those of the bank and the classifiers have other seeds."""
 DEFAULT_CLASSIFIERS = {PLANTED: "planted-5", "cifar10": "cifar10-classifier"}
+DRAWN = f"drawn here, no photographs: the planted scenes of models/planted, seed {SEED}; Apache-2.0 like the code"
 SHOWN = 6
 """Pictures whose masks are shown, each of another class."""
 MOST_PICTURES = 10_000
@@ -33,12 +34,19 @@ MOST_PICTURES = 10_000
 
 @dataclass(frozen=True)
 class Subjects:
-    """What the demonstration is about."""
+    """What the demonstration is about.
+
+    Attributes:
+        source: where the pictures come from, in words.
+        shipped: whether the classifier comes with the software.
+    """
 
     bank: str
     archive: Path
     model: Path
     spec: Path
+    source: str
+    shipped: bool
 
 
 def run(bank: str, data: Path | None, classifier: str | None, folder: Path) -> None:
@@ -76,11 +84,23 @@ def run(bank: str, data: Path | None, classifier: str | None, folder: Path) -> N
         out.print(f"[bold]started[/] in {time.monotonic() - began:.1f} s at {stack.url}")
         out.print(f"models run on {stack.runs_on()}")
         with Client(stack.url) as client:
+            _origins(client, subjects)
             _masks(client, subjects, folder / "overlays")
             _audit(client, subjects, folder)
     finally:
         stack.stop()
     out.print("nothing is left running")
+
+
+def _origins(client: Client, subjects: Subjects) -> None:
+    """Say where pictures, labels and classifier come from, and under which licence."""
+    bank = client.bank(subjects.bank)
+    rows = [
+        ("pictures", subjects.source),
+        ("bank", f"{bank.title}; labels by {bank.labeller}; {bank.licence}"),
+        ("classifier", f"{subjects.model.name}, {'shipped' if subjects.shipped else 'as given'}"),
+    ]
+    lines("What it runs on", rows)
 
 
 def _masks(client: Client, subjects: Subjects, folder: Path) -> None:
@@ -126,7 +146,9 @@ def _subjects(bank: str, data: Path | None, classifier: str | None, folder: Path
                 field="data",
                 remedy="Name a zip of class folders: DATA=...",
             )
-        data = _planted_archive(folder)
+        data, source = _planted_archive(folder), DRAWN
+    else:
+        source = f"{data.name}, as given: its publisher says what may be done with it"
     if not zipfile.is_zipfile(data):
         raise Invalid(f"{data} is not a zip.", field="data", remedy="Name a zip of class folders: DATA=...")
     shipped = shipped_classifiers()
@@ -138,7 +160,7 @@ def _subjects(bank: str, data: Path | None, classifier: str | None, folder: Path
             remedy="Name an ONNX file with its declaration beside it: CLASSIFIER=...",
         )
     if name in shipped:
-        return Subjects(bank, data, shipped[name].model, shipped[name].spec)
+        return Subjects(bank, data, shipped[name].model, shipped[name].spec, source, shipped=True)
     model = Path(name)
     if not model.is_file():
         raise NotFound(
@@ -146,7 +168,7 @@ def _subjects(bank: str, data: Path | None, classifier: str | None, folder: Path
             field="classifier",
             remedy=f"Shipped are {', '.join(shipped)}.",
         )
-    return Subjects(bank, data, model, model.with_suffix(".spec.json"))
+    return Subjects(bank, data, model, model.with_suffix(".spec.json"), source, shipped=False)
 
 
 def _planted_archive(folder: Path) -> Path:

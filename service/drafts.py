@@ -24,6 +24,7 @@ SOURCES = {
     "importance": "channels that add most to the class's score, averaged over its group",
     "component": "directions in which the pictures of the class differ most: class-wise neural PCA",
     "failure": "features that tell where an uploaded classifier errs: a tree over robust features",
+    "bank": "rows of a published bank, to be labelled again",
 }
 """How candidates are found."""
 

@@ -7,8 +7,10 @@ answered yet, or was cut short, is simply carried out again: there is no half-do
 from __future__ import annotations
 
 import hashlib
+import hmac
 import json
 import re
+import secrets
 from collections.abc import Callable
 from typing import Annotated
 
@@ -22,6 +24,9 @@ from service.problems import Problem
 PREFIX = "cuecheck:idempotency:"
 REMEMBER_SECONDS = 24 * 3600
 """How long a key and its answer are remembered."""
+SPARE_SECONDS = 3600
+"""For which the seed of an answer is remembered longer than the answer."""
+
 KEY = re.compile(r"[\x21-\x7e]{1,255}")
 
 IdempotencyKey = Annotated[
@@ -69,8 +74,7 @@ class Idempotency:
         """
         if key is None:
             return act()
-        if KEY.fullmatch(key) is None:
-            raise Problem("invalid", "The key is not 1 to 255 visible ASCII characters.", field="Idempotency-Key")
+        _require_sound(key)
         name = PREFIX + fingerprint_of(principal, action, key)
         held = self._claim(name, fingerprint)
         if held.fingerprint != fingerprint:
@@ -90,6 +94,24 @@ class Idempotency:
             raise
         self._remember(name, fingerprint, response)
         return response
+
+    def seed(self, key: str | None, principal: str, action: str) -> bytes:
+        """32 random bytes of one request, the same whenever it is sent again: for what is answered and never kept.
+
+        They are made of the key, which is not kept, and of random bytes, which are for as long as the answer is.
+        """
+        if key is None:
+            return secrets.token_bytes(32)
+        _require_sound(key)
+        half = self._half(f"{PREFIX}seed:{fingerprint_of(principal, action, key)}")
+        return hmac.digest(half.encode(), key.encode(), "sha256")
+
+    @answering
+    def _half(self, name: str) -> str:
+        made = secrets.token_hex(32)
+        if self._redis.set(name, made, nx=True, ex=REMEMBER_SECONDS + SPARE_SECONDS):
+            return made
+        return str(self._redis.get(name))
 
     @answering
     def _claim(self, name: str, fingerprint: str) -> _Held:
@@ -113,6 +135,11 @@ class Idempotency:
             body=bytes(response.body).decode(),
         )
         self._redis.set(name, held.model_dump_json(), ex=REMEMBER_SECONDS)
+
+
+def _require_sound(key: str) -> None:
+    if KEY.fullmatch(key) is None:
+        raise Problem("invalid", "The key is not 1 to 255 visible ASCII characters.", field="Idempotency-Key")
 
 
 def fingerprint_of(*parts: str) -> str:

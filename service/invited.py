@@ -46,7 +46,10 @@ async def admit(invitations: Invitations, headers: Headers) -> Invitation:
     if method.lower() != "bearer" or not is_invitation(token):
         raise _refused("The request carries no invitation.", "Open the link of your invitation.")
     try:
-        invitation, refusal = await asyncio.to_thread(invitations.verify, token)
+        if invitations.must_read(token):
+            invitation, refusal = await asyncio.to_thread(invitations.verify, token)
+        else:  # a thread would cost more than this
+            invitation, refusal = invitations.verify(token)
     except JobsError as error:
         raise from_jobs_error(error) from error
     if refusal is not None or invitation is None:

@@ -77,6 +77,7 @@ class Mine(BaseModel):
     reason: str | None = None
     same: bool | None = None
     different: tuple[int, ...] | None = None
+    seconds: float | None = Field(None, description="Time spent on the panel until then.")
 
 
 class LabelPanel(BaseModel):
@@ -200,8 +201,8 @@ def described(index: AnnotationIndex, invitation: Invitation, panel: Panel, row:
 def _mine(given: Answer | ValidationAnswer | None) -> Mine | None:
     match given:
         case Answer():
-            return Mine(kind=given.kind, confidence=given.confidence, reason=given.reason)
+            return Mine(kind=given.kind, confidence=given.confidence, reason=given.reason, seconds=given.seconds)
         case ValidationAnswer():
-            return Mine(same=given.same, different=given.different)
+            return Mine(same=given.same, different=given.different, seconds=given.seconds)
         case _:
             return None

@@ -185,6 +185,9 @@ class BankSummary(BaseModel):
     classes: int | None = Field(None, description="Number of classes.")
     labelled_classes: int | None = Field(None, description="Classes that have labelled features.")
     features: int | None = Field(None, description="Labelled (class, feature) pairs.")
+    grouping: Literal["predicted", "label", "both"] | None = Field(
+        None, description="Which pictures formed a class's group when it was labelled."
+    )
     problem: str | None = Field(None, description="Why the bank cannot be used, if it cannot.")
 
 

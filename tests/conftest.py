@@ -7,6 +7,7 @@ import os
 # Before torch is imported anywhere: several test processes with a thread per core each would starve one another.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
+import shutil
 import signal
 import tempfile
 from collections.abc import Iterator
@@ -19,6 +20,9 @@ from jobs.redis_server import RedisServer
 from jobs.settings import PREFIX, Settings
 
 ROOT = Path(__file__).resolve().parent.parent
+
+WITH_US = ("setpriv", "--pdeathsig", "TERM") if shutil.which("setpriv") else ()
+"""Begins the command of a process that ends when the tests' own process does, however that ends."""
 
 # A run in the background starts with Ctrl-C ignored, and so would every process that the tests start and send it to.
 signal.signal(signal.SIGINT, signal.default_int_handler)

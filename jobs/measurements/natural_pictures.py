@@ -6,7 +6,7 @@ is that of the 10 pictures at either end, +-44 points of chance; here each end i
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any, ClassVar
 
 import numpy as np
@@ -14,62 +14,68 @@ import pyarrow as pa
 from numpy.typing import NDArray
 from pydantic import Field
 
-from jobs.figures import Estimate, Figure, generator_of, less, mean, percent, points, share
+from jobs.figures import Estimate, generator_of, less, percent, points, share
 from jobs.measurement import Batch, Measurement, Parameters, Scope, Tally
-from jobs.sections import Entry, Metric, Point, Section, Series, adjusted
+from jobs.readings import Reading, flagged_in_words, in_order
+from jobs.sections import Metric, Point, Section, Series
 from jobs.spread import Spread
 from jobs.spuriosity import spuriosity
 from jobs.spurious_activations import COLUMN, by_class, noted
 from models.moments import Moments
 from models.statistics import more_often_right_apart, smoothed_draws, spanned
 
-LOWEST, HIGHEST, GAP, WORST = "accuracy_lowest", "accuracy_highest", "spurious_gap", "worst_group_accuracy"
+_RIGHT = "of the pictures {subject} are classified right"
 
-METRICS = (
+GAP = Reading(
     Metric(
-        name=GAP,
+        name="spurious_gap",
         title="Spurious gap",
         unit="points",
         worse="higher",
         about="Accuracy on the pictures of highest spuriosity less that on those of lowest; higher is worse.",
     ),
+    "Where they show most of the spurious features, accuracy is higher by",
+    "on the pictures {subject} than where they show least; higher is worse",
+    points,
+)
+HIGHEST = Reading(
     Metric(
-        name=HIGHEST,
+        name="accuracy_highest",
         title="Accuracy at highest spuriosity",
         unit="share",
         worse="neither",
         about="Accuracy on the pictures of the class that show most of its spurious features.",
     ),
+    "Where they show most of the spurious features,",
+    _RIGHT,
+    percent,
+)
+LOWEST = Reading(
     Metric(
-        name=LOWEST,
+        name="accuracy_lowest",
         title="Accuracy at lowest spuriosity",
         unit="share",
         worse="lower",
         about="Accuracy on the pictures of the class that show least of its spurious features; lower is worse.",
     ),
+    "Where they show least of the spurious features,",
+    f"{_RIGHT}; lower is worse",
+    percent,
+)
+WORST = Reading(
     Metric(
-        name=WORST,
+        name="worst_group_accuracy",
         title="Worst group",
         unit="share",
         worse="lower",
         about="Accuracy in the bin of spuriosity where it is lowest; lower is worse, and chance alone lowers it.",
     ),
+    "In the bin of spuriosity where accuracy is lowest,",
+    f"{_RIGHT}; lower is worse",
+    percent,
 )
-
-
-_RIGHT = "of the pictures {subject} are classified right"
-
-READINGS: Mapping[str, tuple[str, str, Callable[[float], str]]] = {
-    GAP: (
-        "Where they show most of the spurious features, accuracy is higher by",
-        "on the pictures {subject} than where they show least; higher is worse",
-        points,
-    ),
-    HIGHEST: ("Where they show most of the spurious features,", _RIGHT, percent),
-    LOWEST: ("Where they show least of the spurious features,", _RIGHT, percent),
-    WORST: ("In the bin of spuriosity where accuracy is lowest,", _RIGHT, percent),
-}
-"""Lead, tail and way of writing of each figure; {subject} stands for what the pictures are of."""
+READINGS = (GAP, HIGHEST, LOWEST, WORST)
+ENDS = (0, LOWEST), (1, HIGHEST)
 
 
 class NaturalParameters(Parameters):
@@ -91,7 +97,7 @@ class NaturalPictures(Measurement):
     parameters: ClassVar[type[Parameters]] = NaturalParameters
     default: ClassVar[bool] = True
     columns: ClassVar[tuple[pa.Field, ...]] = (COLUMN,)
-    metrics: ClassVar[tuple[Metric, ...]] = METRICS
+    metrics: ClassVar[tuple[Metric, ...]] = tuple(reading.metric for reading in READINGS)
 
     def noted(self, batch: Batch, parameters: Any, scope: Scope) -> dict[str, Any]:
         """The activations that spuriosity is made of."""
@@ -129,37 +135,26 @@ class NaturalTally(Tally):
 
     def section(self) -> Section:
         """See `Tally`."""
-        names, spreads = self._scope.bank.classes, self._spreads or {}
-        estimates: dict[int, dict[str, Estimate]] = {}
-        entries: list[Entry] = []
-        series: list[Series] = []
-        for index, spread in sorted(spreads.items()):
-            bins = spread.bins(self._parameters.bins)
-            ends = spread.ends(self._parameters.ends)
-            p_value = None
-            own = {WORST: self._worst(bins, index)} if bins.sum() else {}
-            if ends is not None:
-                own |= self._ends(*ends, index)
-                p_value = more_often_right_apart(ends[1], ends[0]) if own[GAP].enough else None
-            estimates[index] = own
-            entries += [
-                _entry(name, found, names[index], p_value if name == GAP else None) for name, found in own.items()
-            ]
-            series.append(self._series(bins, names[index], [index]))
-        overall = []
-        for metric in METRICS:
-            found = [own[metric.name] for own in estimates.values() if metric.name in own]
-            if found:
-                overall.append(_entry(metric.name, mean(found), None, None))
-        if spreads:
-            together = sum(
-                (spread.bins(self._parameters.bins) for spread in spreads.values()), np.zeros((1, 2), np.int64)
-            )
-            series.insert(0, self._series(together, None, sorted(spreads)))
-        section = Section(
+        bank, spreads = self._scope.bank, self._spreads or {}
+        bins = {c: spread.bins(self._parameters.bins) for c, spread in sorted(spreads.items())}
+        ends = {c: own for c, spread in sorted(spreads.items()) if (own := spread.ends(self._parameters.ends))}
+        lowest, highest = ({c: self._share(reading, c, own[i]) for c, own in ends.items()} for i, reading in ENDS)
+        gaps = {c: less(highest[c], lowest[c]) for c in ends}
+        p_values = {c: more_often_right_apart(high, low) for c, (low, high) in ends.items()}
+        worst = {c: self._worst(own, c) for c, own in bins.items()}
+        entries = in_order(
+            [
+                *GAP.entries(bank, gaps, None, p_values),
+                *HIGHEST.entries(bank, highest),
+                *LOWEST.entries(bank, lowest),
+                *WORST.entries(bank, worst),
+            ],
+            bank,
+        )
+        return Section(
             name=NaturalPictures.name,
             title=NaturalPictures.title,
-            answer="",
+            answer=flagged_in_words(entries, GAP.metric.name, "Accuracy is surely higher where the cues show"),
             method=(
                 "The spuriosity of a picture is the mean z-score of the spurious features of its class, over the "
                 "audited pictures of the class (Spuriosity Rankings, NeurIPS 2023). Nothing is changed in any.",
@@ -168,69 +163,49 @@ class NaturalTally(Tally):
                 "A gap may also come from pictures that are harder for other reasons, and a cue that is core for "
                 "another class makes gaps negative: see class leaks.",
             ),
-            metrics=METRICS,
-            entries=(*overall, *adjusted(entries)),
-            series=tuple(series),
+            metrics=tuple(reading.metric for reading in READINGS),
+            entries=entries if spreads else (),
+            series=self._curves(bins),
             withheld=None if spreads else "The bank knows no spurious feature of the audited classes.",
         )
-        return section.model_copy(update={"answer": _answer(section)})
 
-    def _ends(self, low: NDArray[np.int64], high: NDArray[np.int64], index: int) -> dict[str, Estimate]:
-        seed = self._scope.seed
-        lowest = share(low, generator_of(seed, LOWEST, index))
-        highest = share(high, generator_of(seed, HIGHEST, index))
-        return {GAP: less(highest, lowest), HIGHEST: highest, LOWEST: lowest}
+    def _share(self, reading: Reading, c: int, outcomes: NDArray[np.int64]) -> Estimate:
+        return share(outcomes, generator_of(self._scope.seed, reading.metric.name, c))
 
     def _worst(self, bins: NDArray[np.int64], index: int) -> Estimate:
         """The lowest accuracy of a bin with pictures; its interval counts that it was chosen for being lowest."""
         held = bins[bins.sum(axis=1) > 0]
         accuracy = held[:, 1] / held.sum(axis=1)
-        generator = generator_of(self._scope.seed, WORST, index)
+        generator = generator_of(self._scope.seed, WORST.metric.name, index)
         draws = np.stack([smoothed_draws(own, generator)[:, 1] for own in held]).min(axis=0)
         worst = int(accuracy.argmin())
         value = float(accuracy[worst])
         return Estimate(value, spanned(value, draws), int(held[worst].sum()), draws, lowest=0)
 
-    def _series(self, bins: NDArray[np.int64], name: str | None, keys: Sequence[int]) -> Series:
-        count = len(bins)
-        found = [
-            Point(x=(i + 0.5) / count, figure=self._point(bins[i], name, [i, *keys[:1]]))
-            for i in range(count)
-            if bins[i].sum()
-        ]
+    def _curves(self, bins: Mapping[int, NDArray[np.int64]]) -> tuple[Series, ...]:
+        """Of all classes together, then of each."""
+        if not bins:
+            return ()
+        names = self._scope.bank.classes
+        together = self._curve(np.sum(list(bins.values()), axis=0), None)
+        return (together, *(self._curve(own, names[c]) for c, own in bins.items()))
+
+    def _curve(self, bins: NDArray[np.int64], name: str | None) -> Series:
+        points = []
+        for i, outcomes in enumerate(bins):
+            if outcomes.sum():
+                estimate = share(outcomes, generator_of(self._scope.seed, "curve", name, i))
+                subject = f"of {name} " if name else ""
+                figure = estimate.figure("Of these pictures", f"{subject}are classified right", percent)
+                points.append(Point(x=(i + 0.5) / len(bins), figure=figure))
         return Series(
             name="accuracy",
             title="Accuracy over spuriosity",
             x_title="share of the class's pictures that show less",
             unit="share",
             of=name,
-            points=tuple(found),
+            points=tuple(points),
         )
-
-    def _point(self, outcomes: NDArray[np.int64], name: str | None, keys: Sequence[int]) -> Figure:
-        estimate = share(outcomes, generator_of(self._scope.seed, "accuracy", *keys))
-        return estimate.figure("Of these pictures", f"{_of(name)} are classified right", percent)
-
-
-def _of(name: str | None) -> str:
-    return f"of {name}" if name else "of a class on average"
-
-
-def _entry(metric: str, estimate: Estimate, name: str | None, p_value: float | None) -> Entry:
-    lead, tail, show = READINGS[metric]
-    figure = estimate.figure(lead, tail.replace("{subject}", _of(name)), show)
-    return Entry(metric=metric, of=name, figure=figure, p_value=p_value)
-
-
-def _answer(section: Section) -> str:
-    if section.withheld:
-        return section.withheld
-    gap = next((entry for entry in section.entries if entry.metric == GAP and entry.of is None), None)
-    if gap is None or gap.figure.value is None:
-        return "No class has pictures enough at both ends."
-    if section.flagged:
-        return f"{gap.figure.reading} The gap is surely above 0 in {len(section.flagged):,} classes."
-    return f"{gap.figure.reading} In no class is it surely above 0."
 
 
 MEASUREMENT = NaturalPictures()

@@ -50,6 +50,58 @@ def start(
         out.print(client.annotations.start(request).id)
 
 
+@app.command("from-bank")
+def from_bank(
+    context: typer.Context,
+    bank: Annotated[str, typer.Argument(help="NAME (its latest version), NAME@VERSION or digest of the bank.")],
+    draft: Annotated[
+        str | None, typer.Option(help="Discovery that has its panels; the one its card names if left out.")
+    ] = None,
+    dataset: Annotated[
+        str | None, typer.Option(help="Zip, tar or id of a data set: draw the panels anew from its pictures first.")
+    ] = None,
+    title: Annotated[str | None, typer.Option(help="What to call it; as the bank if left out.")] = None,
+    answers: Annotated[int | None, typer.Option(min=1, help="People asked about each panel; as for the bank.")] = None,
+    threshold: Annotated[
+        int | None, typer.Option(min=1, help="Answers against the main object that make it spurious; as for the bank.")
+    ] = None,
+    classes: Annotated[list[str] | None, typer.Option("--class", "-c", help="Only this class; repeatable.")] = None,
+) -> None:
+    """Draft a published bank again: its answers are kept, and publishing makes its next version.
+
+    `annotate more` asks again about panels that are split, or about those that are named.
+    """
+    from jobs.discovery_request import DiscoveryRequest
+    from service.annotating import AnnotationRequest
+    from service.commands.subjects import asked, dataset_id
+
+    with connect(context) as client:
+        found = client.bank(bank)
+        if dataset is not None:
+            fields = {
+                "dataset": dataset_id(client, dataset),
+                "encoder": f"bank:{found.digest}",
+                "grouping": found.grouping,
+                "classes": classes or None,
+                "again": True,
+            }
+            job = client.submit_discovery(asked(DiscoveryRequest, fields))
+            await_end(client, job)
+            draft = job.id
+        request = asked(
+            AnnotationRequest,
+            {
+                "bank": found.digest,
+                "draft": draft,
+                "title": title,
+                "answers_per_panel": answers,
+                "threshold": threshold,
+                "classes": classes or None,
+            },
+        )
+        out.print(client.annotations.start(request).id)
+
+
 @app.command("list")
 def list_all(context: typer.Context) -> None:
     """List all annotations, the newest first."""

@@ -42,7 +42,7 @@ def audit(
     seed: Annotated[int | None, typer.Option(help="Of the noise.")] = None,
     measure: Annotated[
         list[str] | None,
-        typer.Option(help="Measure this, NAME or NAME={JSON of its parameters}; repeatable. `all` is everything."),
+        typer.Option(help="Measure this, NAME or NAME={JSON}; repeatable. `all`: whatever needs no parameters."),
     ] = None,
     max_pictures: Annotated[int | None, typer.Option(help="At most this many, spread over the data set.")] = None,
     folder: Annotated[Path, typer.Option("--out", "-o", help="Folder for report.html and report.json.")] = Path(),
@@ -96,7 +96,7 @@ def _measurements(chosen: list[str] | None) -> dict[str, dict[str, Any]] | None:
     for text in chosen or ():
         name, _, parameters = text.partition("=")
         if name == "all":
-            found = {known: found.get(known, {}) for known in measurements()}
+            found = {known: found.get(known, {}) for known, own in measurements().items() if own.complete} | found
             continue
         try:
             found[name] = json.loads(parameters or "{}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Body, Header, Request, Response
@@ -82,11 +83,14 @@ def export_answers(
     "/{annotation}/answers",
     operation_id="import_answers",
     responses=problem_responses(
-        *REFUSED, "malformed", "not-found", "conflict", "too-large", "unsupported-media", "invalid"
+        *REFUSED, "malformed", "not-found", "conflict", "too-large", "unsupported-media", "invalid", "key-reused"
     ),
+    response_model=Imported,
     openapi_extra={"requestBody": {"required": True, "content": VOTES}},
 )
-async def import_answers(request: Request, principal: Owner, annotation: AnnotationId) -> Imported:
+async def import_answers(
+    request: Request, principal: Owner, annotation: AnnotationId, key: IdempotencyKey = None
+) -> Response:
     """Take in answers from a file as `GET` gives it, or as Salient ImageNet released it.
 
     All of them, or where one is wrong none. The same file again changes nothing.
@@ -101,7 +105,15 @@ async def import_answers(request: Request, principal: Owner, annotation: Annotat
             remedy=f"Send {CSV} or {JSON}.",
         )
     content = await request.body()
-    return await run_in_threadpool(import_votes, annotations, annotation, content, media_type)
+    idempotency: Idempotency = request.app.state.idempotency
+
+    def act() -> Response:
+        answer = import_votes(annotations, annotation, content, media_type).model_dump_json()
+        headers = {"Location": f"/v1/annotations/{annotation}"}
+        return Response(answer, 200, headers, media_type=JSON)
+
+    fingerprint = fingerprint_of(media_type, hashlib.sha256(content).hexdigest())
+    return await run_in_threadpool(idempotency.once, key, principal.id, f"POST {request.url.path}", fingerprint, act)
 
 
 @router.post(

@@ -7,6 +7,8 @@ from typing import Annotated
 from fastapi import APIRouter, Body, Depends, Path, Query, Request, Response
 
 from jobs.annotation import AnnotationRecord
+from jobs.annotation_invitations import token_of
+from jobs.annotation_redraft import ANSWERS, THRESHOLD, draft_again
 from jobs.annotations import Annotations, require_unpublished
 from jobs.errors import Invalid
 from service.annotating import (
@@ -51,22 +53,17 @@ def create(
     wanted: Annotated[AnnotationRequest, Body(examples=[EXAMPLE])],
     key: IdempotencyKey = None,
 ) -> Response:
-    """Start an annotation: its panels are the candidates of the draft as it is now."""
-    annotations: Annotations = request.app.state.annotations
+    """Start an annotation: its panels are the candidates of the draft as it is now.
+
+    Or draft a published bank again: its panels are the bank's rows, its answers are there from the start, and what is
+    published is the bank's next version.
+    """
     idempotency: Idempotency = request.app.state.idempotency
     # With a key the id is made of it, so a request that was cut short and is sent again makes no second one.
     identifier = fingerprint_of("annotation", principal.id, key)[:12] if key is not None else None
 
     def act() -> Response:
-        drafted(request.app.state.queue, wanted.draft)
-        record = annotations.create(
-            wanted.draft,
-            title=wanted.title or "",
-            answers_per_panel=wanted.answers_per_panel,
-            threshold=wanted.threshold,
-            classes=wanted.classes,
-            identifier=identifier,
-        )
+        record = _start(request, wanted, identifier)
         answer = _shown(request, record.id).model_dump_json()
         headers = {"Location": f"/v1/annotations/{record.id}"}
         return Response(answer, 201, headers, media_type="application/json")
@@ -123,26 +120,40 @@ def change(
     "/{annotation}/invitations",
     operation_id="create_invitation",
     status_code=201,
-    responses=problem_responses(*REFUSED, "malformed", "not-found", "conflict", "invalid"),
+    response_model=NewInvitation,
+    responses={
+        201: {"headers": {"Location": {"description": "The invitation.", "schema": {"type": "string"}}}},
+        **problem_responses(*REFUSED, "malformed", "not-found", "conflict", "invalid", "key-reused"),
+    },
 )
 def invite(
     request: Request,
     principal: Owner,
     annotation: AnnotationId,
     wanted: Annotated[InvitationRequest, Body(examples=[{"annotator": "Ada", "hours": 168}])],
-    response: Response,
-) -> NewInvitation:
-    """Invite somebody. The answer holds the link's token, which is shown this once and kept nowhere.
-
-    There is no `Idempotency-Key` here: remembering the answer would mean keeping the token.
-    """
+    key: IdempotencyKey = None,
+) -> Response:
+    """Invite somebody. The answer holds the link's token, which is shown this once and kept nowhere."""
     annotations: Annotations = request.app.state.annotations
-    invitation, token = annotations.invite(annotation, wanted.annotator, wanted.hours)
-    response.headers["Cache-Control"] = "no-store"
-    response.headers["Location"] = f"/v1/annotations/{annotation}/invitations/{invitation.id}"
-    with annotations.reading(annotation) as index:
-        shown = invitation_answer(invitation, index)
-    return NewInvitation(**shown.model_dump(), token=token, href=f"/label#{token}")
+    idempotency: Idempotency = request.app.state.idempotency
+    action = f"POST {request.url.path}"
+    seed = idempotency.seed(key, principal.id, action)
+
+    def act() -> Response:
+        invitation, _ = annotations.invite(annotation, wanted.annotator, wanted.hours, seed)
+        with annotations.reading(annotation, fresh=False) as index:
+            answer = invitation_answer(invitation, index).model_dump_json()
+        headers = {"Location": f"/v1/annotations/{annotation}/invitations/{invitation.id}"}
+        return Response(answer, 201, headers, media_type="application/json")
+
+    # What is remembered has no token: it is made of the seed again.
+    remembered = idempotency.once(key, principal.id, action, fingerprint_of(wanted.model_dump_json()), act)
+    shown = InvitationAnswer.model_validate_json(bytes(remembered.body))
+    token = token_of(annotation, seed)
+    answer = NewInvitation(**shown.model_dump(), token=token, href=f"/label#{token}")
+    headers = {**remembered.headers, "cache-control": "no-store"}
+    del headers["content-length"]
+    return Response(answer.model_dump_json(), 201, headers)
 
 
 @router.get(
@@ -173,6 +184,33 @@ def revoke(
     """Make a link worthless, everywhere within seconds. What was answered by it stays."""
     annotations: Annotations = request.app.state.annotations
     annotations.invitations.revoke(annotation, invitation)
+
+
+def _start(request: Request, wanted: AnnotationRequest, identifier: str | None) -> AnnotationRecord:
+    annotations: Annotations = request.app.state.annotations
+    if wanted.draft is not None:
+        drafted(request.app.state.queue, wanted.draft)
+    if wanted.bank is not None:
+        return draft_again(
+            annotations,
+            request.app.state.settings,
+            wanted.bank,
+            draft=wanted.draft,
+            title=wanted.title or "",
+            answers_per_panel=wanted.answers_per_panel,
+            threshold=wanted.threshold,
+            classes=wanted.classes,
+            identifier=identifier,
+        )
+    answers = wanted.answers_per_panel or ANSWERS
+    return annotations.create(
+        str(wanted.draft),
+        title=wanted.title or "",
+        answers_per_panel=answers,
+        threshold=wanted.threshold or min(THRESHOLD, answers),
+        classes=wanted.classes,
+        identifier=identifier,
+    )
 
 
 def _shown(request: Request, annotation: str) -> AnnotationAnswer:

@@ -220,6 +220,7 @@ def describe(bank: Bank) -> BankSummary:
         classes=len(bank.classes),
         labelled_classes=len(bank.labelled_classes),
         features=len(bank.manifest.features),
+        grouping=bank.manifest.grouping,
     )
 
 

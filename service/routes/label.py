@@ -172,13 +172,12 @@ def picture(
     """A panel, examples of a class, or a group of the second round."""
     annotations: Annotations = request.app.state.annotations
     with annotations.reading(invitation.annotation) as index:
-        draft, files = index.record.draft, {panel.file for panel in index.panels.values()}
-        files |= {one.strip for one in index.classes.values() if one.strip}
+        draft, panels, pictures = index.record.draft, index.panels, index.pictures
     file = f"{kind}/{name}"
     if kind in PICTURES and PICTURES[kind].fullmatch(name):
-        if kind == "validation" and name.rpartition("-")[0] in index.panels:
+        if kind == "validation" and name.rpartition("-")[0] in panels:
             return _send(request, f"{folder(invitation.annotation)}/{file}")
-        if file in files:
+        if file in pictures:
             return _send(request, f"{draft_folder(draft)}/{file}")
     raise NotFound(f"There is no picture {file[:80]!r}.", field="name")
 
@@ -190,5 +189,5 @@ def _send(request: Request, file: str) -> Response:
 
 def _progress(request: Request, invitation: Invited) -> Progress:
     annotations: Annotations = request.app.state.annotations
-    with annotations.reading(invitation.annotation) as index:
+    with annotations.reading(invitation.annotation, fresh=False) as index:
         return progress_of(index, invitation)

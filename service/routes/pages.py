@@ -92,6 +92,18 @@ def annotation(annotation: str) -> HTMLResponse:
     return _page("annotation.html.j2", "/annotations")
 
 
+@router.get("/exports")
+def all_exports() -> HTMLResponse:
+    """The exports of masks, and a form to start one."""
+    return _page("exports.html.j2", "/exports")
+
+
+@router.get("/exports/{export}")
+def export(export: str) -> HTMLResponse:
+    """One export and its files; the page's script asks for the one that the address names."""
+    return _page("export.html.j2", "/exports")
+
+
 @router.get("/label")
 def label() -> HTMLResponse:
     """What an invited annotator sees. The invitation is in the address's fragment, which no browser sends."""

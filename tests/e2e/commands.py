@@ -16,9 +16,8 @@ import psutil
 import pytest
 
 from jobs.settings import PREFIX, Settings
-from service.stack import free_port
-from tests.conftest import ROOT
-from tests.service.conftest import wait_for
+from tests.conftest import ROOT, WITH_US
+from tests.service.conftest import free_port, wait_for
 
 START_SECONDS = 180.0
 
@@ -104,7 +103,7 @@ def start(settings: Settings, tmp_path: Path) -> Iterator[Start]:
         inherited = {name: value for name, value in os.environ.items() if not name.startswith(PREFIX)}
         with log.open("wb") as output:
             process = subprocess.Popen(
-                [sys.executable, "-m", "service.cli", *arguments],
+                [*WITH_US, sys.executable, "-m", "service.cli", *arguments],
                 cwd=ROOT,
                 env={**inherited, **own, "OMP_NUM_THREADS": "1"},
                 stdin=subprocess.DEVNULL,

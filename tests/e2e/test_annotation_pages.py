@@ -207,6 +207,37 @@ def test_one_goes_on_where_one_left_off(open_page: OpenPage, session: Session) -
     expect(page.locator(f"#panel[data-panel='{first}']")).to_be_visible()
 
 
+def test_the_time_spent_on_a_panel_adds_up_over_reloads_but_not_while_hidden(
+    open_page: OpenPage, session: Session
+) -> None:
+    page = open_page("about:blank")
+    page.clock.install()
+    page.goto(link_of(session.invite("Ada")))
+    first = shown(page)
+    page.keyboard.press("1")  # an answer is begun: the page comes back to it
+    page.clock.fast_forward("00:40")
+    page.reload()
+    assert shown(page) == first
+    page.evaluate("Object.defineProperty(document, 'hidden', {get: () => window.away ?? false, configurable: true})")
+    for away, time in (("true", "02:00:00"), ("false", "00:20")):
+        page.evaluate(f"window.away = {away}; document.dispatchEvent(new Event('visibilitychange'))")
+        page.clock.fast_forward(time)
+    answer(page)
+    expect_turned(page, first)
+    expect_saved(page)
+    (given,) = answers_of(session)
+    assert 60 <= given["seconds"] < 120
+    page.reload()
+    shown(page)
+    page.keyboard.press("p")
+    expect(page.locator(f"#panel[data-panel='{first}']")).to_be_visible()
+    page.clock.fast_forward("02:00")
+    page.keyboard.press("Enter")
+    expect_turned(page, first)
+    expect_saved(page)
+    assert 180 <= answers_of(session)[0]["seconds"] < 300
+
+
 def test_a_double_click_and_a_second_tab_count_once(open_page: OpenPage, session: Session) -> None:
     href = link_of(session.invite("Ada"))
     page = open_page(href)

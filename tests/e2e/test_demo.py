@@ -31,6 +31,7 @@ def test_the_demonstration_shows_everything_and_leaves_nothing_running(start: St
     assert report.answer in " ".join(printed.split())
     assert str(out / "report.html") in printed
     assert re.search(r"audit succeeded.* 20/20", printed)
+    assert "pictures.zip, as given" in printed, "what it runs on has a source"
     assert "Traceback" not in printed
     assert command.left_behind() == []
 

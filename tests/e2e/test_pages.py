@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import re
 import time
 import zipfile
@@ -319,6 +320,34 @@ def test_an_audit_is_started_followed_and_its_report_opened(
     job.get_by_role("link", name="Report").click()
     page.wait_for_url("**/report")
     expect(page.locator("h1")).to_be_visible()
+
+
+def test_masks_are_exported_and_their_files_are_at_hand(
+    open_page: OpenPage, server: RunningServer, worker: None, tmp_path: Path
+) -> None:
+    with Client(server.url) as client:
+        wanted = upload_subjects(client, tmp_path)
+    page = open_page("/exports", viewport=PHONE)
+    page.get_by_text("Start an export").click()
+    page.get_by_label("Data set", exact=True).select_option(wanted.dataset)
+    page.get_by_label("Bank", exact=True).select_option("tiny")
+    page.get_by_label("Masks are written", exact=True).select_option("top")
+    page.get_by_label("Strongest pictures, %", exact=True).fill("50")
+    page.get_by_label("Format", exact=True).select_option("webdataset")
+    page.get_by_label("Classes of the bank, one a line", exact=True).fill("ant\n")
+    page.get_by_role("checkbox", name="The pictures beside their masks").check()
+    assert page.evaluate("document.documentElement.scrollWidth") <= PHONE["width"]
+    page.get_by_role("button", name="Start the export").click()
+    page.locator("li.job").first.get_by_role("link", name="Files").click(timeout=120_000)
+    expect(page.locator("#about")).to_contain_text("masks of bank tiny")
+    with page.expect_download() as download:
+        page.get_by_role("link", name="manifest.json").click()
+    asked = json.loads(download.value.path().read_bytes())["parameters"]
+    assert (asked["validity"], asked["format"], asked["classes"]) == ("top:0.5", "webdataset", ["ant"])
+    assert asked["pictures"]
+    for pattern in (r"^masks.*\.tar$", r"^rows.*\.parquet$", r"^rankings\.json$"):
+        expect(page.get_by_role("link", name=re.compile(pattern))).to_have_count(1)
+    assert page.evaluate("document.documentElement.scrollWidth") <= PHONE["width"]
 
 
 def test_a_job_is_cancelled_and_retried(open_page: OpenPage, guarded: Guarded, tmp_path: Path) -> None:

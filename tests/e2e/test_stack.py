@@ -66,7 +66,7 @@ def test_sigterm_in_mid_audit_finishes_what_was_begun_and_a_lost_worker_is_repor
 def test_a_second_signal_ends_everything_at_once(start: Start, http: httpx.Client, tmp_path: Path) -> None:
     command = start("up")
     command.wait_until_ready()
-    begin_audit(http, tmp_path, trips=1_000_000)
+    begin_audit(http, tmp_path, trips=500_000)
     command.process.send_signal(signal.SIGINT)
     wait_for(lambda: "finish what they have begun" in command.printed(), 60, command.printed)
     command.process.send_signal(signal.SIGINT)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import io
+import shutil
 import threading
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,16 +14,23 @@ import torch
 from PIL import Image
 
 from jobs.annotation import Invitation, Rows
+from jobs.annotation_assignment import owed
 from jobs.annotation_panels import read_draft
 from jobs.annotation_publication import PublishRequest, publish
+from jobs.annotation_redraft import draft_again
 from jobs.annotation_rounds import open_validation
 from jobs.annotation_validation import read_rows, verdict
 from jobs.annotations import Annotations
+from jobs.audit import AuditRequest
 from jobs.discovery_request import DiscoveryRequest
 from jobs.errors import Conflict, Invalid
+from jobs.queue import JobQueue
 from jobs.records import JobState
+from jobs.redis_server import RedisServer
+from jobs.settings import Settings
 from jobs.validation_job import choose
 from models.bank import Bank
+from models.bank_diff import diff
 from models.bank_votes import read_votes
 from models.draft import DraftClass
 from tests.jobs.installation import Installation, work
@@ -31,11 +40,18 @@ from tests.jobs.test_discovery import CAT, Plain
 WANTED = PublishRequest(name="pets", title="Cats and dogs", licence="CC0-1.0", notes="The first one is the lawn.")
 
 
-@pytest.fixture
-def draft(in_process: Installation) -> str:
-    """A discovery of three channels and a component of two classes."""
+@pytest.fixture(scope="module")
+def discovered(
+    furnished: tuple[Path, AuditRequest], redis_server: RedisServer, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[Path, str]:
+    """The folder of a discovery of three channels and a component of two classes, to be copied, and its id."""
+    data, audit = furnished
+    settings = Settings(
+        data_dir=tmp_path_factory.mktemp("discovered") / "data", redis_url=redis_server.url, device="cpu", threads=1
+    )
+    shutil.copytree(data, settings.data_dir)
     request = DiscoveryRequest(
-        dataset=in_process.request.dataset,
+        dataset=audit.dataset,
         encoder="bank:tiny",
         grouping="label",
         channels=3,
@@ -46,9 +62,22 @@ def draft(in_process: Installation) -> str:
         prototype_steps=2,
         tile=32,
     )
-    job = in_process.queue.submit(request).id
-    work(in_process.queue)
-    assert in_process.state(job) is JobState.SUCCEEDED
+    queue = JobQueue(settings)
+    queue.ledger.client.flushall()
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in settings.environment().items():
+            patch.setenv(name, value)
+        job = queue.submit(request).id
+        work(queue)
+    assert queue.get(job).state is JobState.SUCCEEDED
+    return settings.data_dir / "store" / "discoveries" / job, job
+
+
+@pytest.fixture
+def draft(in_process: Installation, discovered: tuple[Path, str]) -> str:
+    """That discovery in the test's own store."""
+    folder, job = discovered
+    shutil.copytree(folder, in_process.settings.data_dir / "store" / "discoveries" / job)
     return job
 
 
@@ -199,6 +228,83 @@ def test_a_publication_that_fails_leaves_all_as_it_was(
         publish(annotations, in_process.settings, annotation, WANTED)
     annotations.answer(people[0], first, said(people[0]))
     monkeypatch.undo()
+
+
+# --- Drafted again
+
+
+def test_a_published_bank_is_drafted_again_with_its_answers_and_gets_a_next_version(
+    in_process: Installation, annotations: Annotations, draft: str
+) -> None:
+    annotation, people = start(annotations, draft)
+    panels = label(annotations, annotation, people)
+    before = publish(annotations, in_process.settings, annotation, WANTED)
+    again = draft_again(annotations, in_process.settings, "pets").id
+    with annotations.reading(again) as index:
+        assert (index.record.bank, index.record.draft) == (before.digest, draft)
+        assert (index.record.threshold, index.record.answers_per_panel) == (2, 2)
+        assert list(index.panels) == panels
+        votes = {(f.class_index, f.feature_index): f.votes for f in before.manifest.features}
+        assert {(p.class_index, p.feature_index): index.votes(p.id) for p in index.panels.values()} == votes
+        assert not index.lacking()
+    ada, cleo = (annotations.invite(again, name, 24)[0] for name in ("Ada", "Cleo"))
+    changed, asked = panels[0], panels[1]
+    annotations.answer(ada, changed, said(ada, "main_object"))
+    annotations.want_more(again, [asked], 1)
+    with annotations.reading(again) as index:
+        assert list(owed(index, cleo.annotator_id)) == [asked]
+        assert list(owed(index, ada.annotator_id)) == [], "she is the Ada who answered all of it before"
+    annotations.answer(cleo, asked, said(cleo, "background"))
+    after = publish(annotations, in_process.settings, again, WANTED)
+    assert (after.manifest.version, after.manifest.parent) == (2, before.digest)
+    provenance = after.card["provenance"]
+    assert (provenance["edit"], provenance["sources"], provenance["annotators"]) == ("relabel", [before.digest], 3)
+    found = diff(before, after)
+    assert {f"{row.class_index}-{row.feature_index}" for row in found.rows} == {changed, asked}
+    assert next(row for row in found.rows if f"{row.class_index}-{row.feature_index}" == changed).label == "core"
+    assert after.manifest.exemplars == before.manifest.exemplars
+    late = draft_again(annotations, in_process.settings, before.digest).id
+    with pytest.raises(Conflict, match="no longer"):
+        publish(annotations, in_process.settings, late, WANTED)
+
+
+def test_panels_that_are_not_at_hand_are_drawn_anew_from_a_data_set(
+    in_process: Installation, annotations: Annotations, draft: str
+) -> None:
+    annotation, people = start(annotations, draft)
+    panels = label(annotations, annotation, people)
+    bank = publish(annotations, in_process.settings, annotation, WANTED)
+    known = candidates(annotations, draft)
+    annotations.store.delete(f"discoveries/{draft}")
+    with pytest.raises(Conflict, match="not at hand"):
+        draft_again(annotations, in_process.settings, "pets")
+    asked = DiscoveryRequest(
+        dataset=in_process.request.dataset,
+        encoder="bank:pets",
+        grouping="label",
+        again=True,
+        exemplars=4,
+        attack_steps=2,
+        prototype_steps=2,
+        tile=32,
+    )
+    for wrong, field in (({"grouping": "both"}, "grouping"), ({"components": 1}, "components")):
+        with pytest.raises(Invalid) as refused:
+            in_process.queue.submit(asked.model_copy(update=wrong))
+        assert refused.value.field == field
+    job = in_process.queue.submit(asked)
+    work(in_process.queue)
+    assert in_process.state(job.id) is JobState.SUCCEEDED
+    drawn = candidates(annotations, job.id)
+    assert drawn.keys() == set(panels)
+    for panel, one in drawn.items():
+        assert [shown.sample for shown in one.exemplars] == [shown.sample for shown in known[panel].exemplars]
+        assert one.statistics == known[panel].statistics
+        assert (one.prototype is None) == (known[panel].prototype is None)
+    again = draft_again(annotations, in_process.settings, bank.digest, draft=job.id, classes=[bank.classes[CAT]])
+    with annotations.reading(again.id) as index:
+        assert {panel.class_index for panel in index.panels.values()} == {CAT}
+    assert publish(annotations, in_process.settings, again.id, WANTED).manifest.version == 2
 
 
 # --- The second round

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -214,10 +215,10 @@ def test_an_answer_on_its_way_while_all_is_read_again_is_kept_or_refused(
     ada = invite(annotations, annotation, "Ada")
     tell = annotations._tell
 
-    def late(name: str, changes: list, again: object = None) -> None:
+    def late(name: str, changes: list, *further: Any) -> None:
         monkeypatch.setattr(annotations, "_tell", tell)
         annotations.change(annotation, lambda record: {"state": "closed"}, exact=True)
-        tell(name, changes, again)  # type: ignore[arg-type]
+        tell(name, changes, *further)
 
     monkeypatch.setattr(annotations, "_tell", late)
     with pytest.raises(Conflict, match="closed"):

@@ -10,6 +10,7 @@ import pyarrow as pa
 import pytest
 
 from jobs import rows
+from jobs.audit_pairs import AuditPairs
 from jobs.comparability import check_comparable, read_report
 from jobs.comparison import Comparison, Difference, compare
 from jobs.comparison_files import pairs_of
@@ -18,7 +19,6 @@ from jobs.counts import Counts
 from jobs.errors import Invalid
 from jobs.estimators import AccuracyDifference, CoreSensitivity
 from jobs.figures import Figure, change
-from jobs.pairs import Pairs
 from jobs.report import Report
 from jobs.robustness import robustness_of
 from jobs.rows import to_parquet
@@ -51,8 +51,8 @@ def hens(right: np.ndarray, first: int = 0, log_odds: np.ndarray | None = None) 
     )
 
 
-def paired(first: pa.Table, second: pa.Table) -> Pairs:
-    pairs = Pairs(BANK)
+def paired(first: pa.Table, second: pa.Table) -> AuditPairs:
+    pairs = AuditPairs(BANK)
     pairs.add(first, second)
     return pairs
 

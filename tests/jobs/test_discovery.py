@@ -71,7 +71,7 @@ class Plain:
     """All features of all pictures in one array, the way one would look without any of this."""
 
     def __init__(self, installation: Installation) -> None:
-        self.backbone = find_bank(installation.settings, "tiny").backbone()
+        self.backbone = find_bank(installation.settings, "tiny").backbone(runtime="torch")
         rows, labels, pixels = [], [], []
         for sample in read_samples(installation.queue.store, installation.request.dataset, 0, 261):
             if isinstance(sample.content, Skipped):

@@ -41,7 +41,7 @@ def confined(code: str) -> str:
         capture_output=True,
         text=True,
         check=True,
-        timeout=30,
+        timeout=120,
     )
     return done.stdout.strip()
 
@@ -162,7 +162,7 @@ def test_it_dies_with_a_parent_that_is_killed_in_mid_batch_and_leaves_nothing(fi
     parent.kill()
     parent.wait()
     parent.stdout.close()
-    gone, alive = psutil.wait_procs([child], timeout=10)
+    gone, alive = psutil.wait_procs([child], timeout=60)
     assert (len(gone), alive) == (1, [])
     assert list(scratch.iterdir()) == []
 

@@ -22,6 +22,7 @@ from jobs.store import Store
 from jobs.subjects import find_bank
 from models.bank import WEIGHTS, Bank
 from models.bank_folders import find_banks
+from models.bank_votes import read_votes
 from models.encoder import EncoderSpec
 from models.errors import BankError, LabelsError
 from models.geometry import prepare
@@ -114,6 +115,10 @@ def test_rows_state_the_votes_and_what_the_features_do(place: Place, tmp_path: P
     bank = find_bank(place.settings, "imported")
     assert bank.digest == found.bank.digest
     assert bank.manifest.grouping == "predicted"
+    assert (bank.manifest.version, bank.card["provenance"]["threshold"]) == (1, 3)
+    votes = read_votes(bank)
+    assert votes is not None
+    assert len(votes.answers) == 5 * len(bank.manifest.features)
     for row in bank.manifest.features:
         own = next(f for f in place.planted.features(row.class_index) if f.feature_index == row.feature_index)
         assert (row.label, row.kind) == (own.label, own.kind)
@@ -131,12 +136,12 @@ def test_rows_state_the_votes_and_what_the_features_do(place: Place, tmp_path: P
     assert "no passing on" in bank.manifest.licence
 
 
-def test_nothing_of_the_file_but_counts_of_votes_is_kept(place: Place, tmp_path: Path) -> None:
+def test_of_the_file_only_votes_are_kept_and_neither_names_nor_words(place: Place, tmp_path: Path) -> None:
     rows = answers(place.planted)
     for row in rows:
         row["Answer.reasons"], row["WorkerId"] = "a reason of somebody", f"worker{row['WorkerId']}"
     bank = import_salient(place.store, place.settings, written(tmp_path, rows), place.wanted, place.progress).bank
-    text = (bank.path / "manifest.json").read_text()
+    text = "".join((bank.path / name).read_text() for name in ("manifest.json", "votes.json"))
     assert "somebody" not in text
     assert "worker0" not in text
 

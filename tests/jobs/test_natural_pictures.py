@@ -9,6 +9,7 @@ import pytest
 from jobs import rows
 from jobs.measurement import Scope
 from jobs.measurements.natural_pictures import GAP, HIGHEST, LOWEST, WORST, NaturalParameters, NaturalTally
+from jobs.readings import Reading
 from jobs.sections import Section
 from jobs.spread import Spread
 from jobs.spurious_activations import COLUMN
@@ -35,7 +36,8 @@ def table(activations: np.ndarray, correct: np.ndarray, class_index: int = HEN) 
 
 def section(*tables: pa.Table, **asked: float) -> Section:
     tally = NaturalTally(
-        Scope(world.bank_of_two_cues(), [HEN, OWL], 0, {}, np.array([HEN, OWL], np.int32)), NaturalParameters(**asked)
+        Scope(world.bank_of_two_cues(), [HEN, OWL], 0, {}, np.zeros(0, np.int32), np.array([HEN, OWL], np.int32)),
+        NaturalParameters(**asked),
     )
     for _ in range(2):
         for own in tables:
@@ -45,8 +47,8 @@ def section(*tables: pa.Table, **asked: float) -> Section:
     return tally.section()
 
 
-def value(found: Section, metric: str, of: str | None = "hen") -> float | None:
-    return next(entry for entry in found.entries if (entry.metric, entry.of) == (metric, of)).figure.value
+def value(found: Section, reading: Reading, of: str | None = "hen") -> float | None:
+    return next(entry for entry in found.entries if (entry.metric, entry.of) == (reading.metric.name, of)).figure.value
 
 
 def test_the_gap_is_that_of_the_two_ends_each_from_its_own_end() -> None:

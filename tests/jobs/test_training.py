@@ -133,7 +133,7 @@ def test_a_cancelled_training_stops_at_once_and_is_taken_up_again(place: Install
         wait_for(lambda: epochs_done(place, job) >= 2, "two epochs")
         horse = worker.horse()
         place.queue.cancel(job)
-        horse.wait(10)
+        horse.wait(60)
         done = epochs_done(place, job)
         assert done < 400
         place.queue.retry(job)

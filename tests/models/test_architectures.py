@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+import textwrap
+
 import pytest
 import torch
 
@@ -9,6 +13,7 @@ from models import torchvision_ops
 from models.architectures import SmallResNet, build, head, names, penultimate, trunk
 from models.errors import ArchitectureError
 from models.families import FAMILIES, family_of
+from tests.conftest import ROOT
 
 TINY = {"blocks": [1, 1, 2, 1], "widths": [8, 12, 16, 24], "strides": [1, 2, 1, 2], "stem_stride": 2}
 
@@ -110,3 +115,14 @@ def test_torchvision_nms_works_whether_or_not_it_was_replaced() -> None:
     assert kept.tolist() == [1, 2]
     reason = torchvision_ops.REPLACED_BECAUSE
     assert reason is None or torch.__version__ in reason
+
+
+def test_torch_s_compiler_is_left_out_until_it_is_asked_for() -> None:
+    program = """
+        import sys
+        from models import torchvision_ops
+        assert not {"torch._dynamo", "sympy"} & set(sys.modules)
+        assert torchvision_ops.is_compile_supported("cpu") in (True, False)
+        assert sys.modules["torch._dynamo"].__file__
+    """
+    subprocess.run([sys.executable, "-c", textwrap.dedent(program)], check=True, cwd=ROOT)

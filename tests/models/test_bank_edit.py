@@ -153,7 +153,9 @@ def test_rows_of_both_banks_are_joined_and_classes_of_both_ranked_anew(make: Mak
 def test_answers_of_other_annotators_on_a_row_are_added(make: Make) -> None:
     first, second = make({(0, 1): by_five(2)}), make({(0, 1): by_five(5, first=5)})
     assert rows_of(first)[0, 1].label == "core"
-    row = rows_of(merge(first, second, "both"))[0, 1]
+    merged = merge(first, second, "both")
+    assert merged.manifest.labeller == "; ".join(2 * [first.bank.manifest.labeller]), "others, who are called alike"
+    row = rows_of(merged)[0, 1]
     assert (row.votes.main_object, row.votes.background) == (3, 7)
     assert (row.label, row.kind) == ("spurious", "background")
     kept = rows_of(merge(first, second, "both", threshold=8))[0, 1]

@@ -6,14 +6,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from models.statistics import (
+    DRAWS,
     average_precision,
     benjamini_hochberg,
+    expected_pairs,
     mean_of_classes,
     more_often_right,
     more_often_right_apart,
     paired_difference,
     paired_rcs,
     rcs,
+    repeated_draws,
     smoothed_draws,
     spanned,
     wilson,
@@ -132,3 +135,24 @@ def test_fishers_test_equals_the_enumeration_of_all_tables() -> None:
     assert more_often_right_apart([0, 4], [4, 0]) == pytest.approx(1 / 70)
     assert more_often_right_apart([4, 0], [0, 4]) == pytest.approx(1)
     assert more_often_right_apart([0, 0], [5, 5]) == pytest.approx(1)
+    assert more_often_right_apart([35, 40], [4995, 5]) < 1e-50
+
+
+def test_repeats_of_one_are_plain_pairs() -> None:
+    counts = np.array([[3, 1], [7, 9]])
+    np.testing.assert_array_equal(
+        repeated_draws(counts, np.random.default_rng(0)), smoothed_draws(counts, np.random.default_rng(0))
+    )
+    np.testing.assert_array_equal(expected_pairs(counts), counts)
+
+
+def test_repeats_are_averaged_over_and_pictures_stay_what_is_counted() -> None:
+    """Three draws: ten pictures right in all of the first and two of the second, five in none and one."""
+    counts = np.zeros((4, 4))
+    counts[3, 2], counts[0, 1] = 10, 5
+    pairs = expected_pairs(counts)
+    assert pairs.sum() == pytest.approx(15)
+    assert paired_difference(pairs) == pytest.approx((10 * (1 - 2 / 3) - 5 * (1 / 3)) / 15)
+    draws = repeated_draws(counts, np.random.default_rng(0))
+    assert draws.sum(axis=(1, 2)) == pytest.approx(np.ones(DRAWS))
+    assert not draws[:, 1, 1].any()  # the halves lie in the corners alone

@@ -140,6 +140,20 @@ def test_all_pods_share_one_store(manifests: list[Manifest]) -> None:
             assert {"secretRef": {"name": "cuecheck-store"}} in container["envFrom"], owner
 
 
+def test_all_pods_see_the_banks_that_the_service_publishes(manifests: list[Manifest]) -> None:
+    folder = _settings(manifests)["CUECHECK_BANKS_DIR"]
+    claims = of_kind(manifests, "PersistentVolumeClaim")
+    for owner, template in own_pods(manifests).items():
+        mounts = template["spec"]["containers"][0]["volumeMounts"]
+        (mount,) = (one for one in mounts if one["mountPath"] == folder)
+        volume = next(one for one in template["spec"]["volumes"] if one["name"] == mount["name"])
+        claim = claims[volume["persistentVolumeClaim"]["claimName"]]
+        assert claim["spec"]["accessModes"] == ["ReadWriteMany"], owner
+        assert mount.get("readOnly", False) is (
+            template["metadata"]["labels"]["app.kubernetes.io/component"] == "worker"
+        )
+
+
 def test_everything_is_in_one_namespace(manifests: list[Manifest]) -> None:
     assert {item["metadata"].get("namespace", "cuecheck") for item in manifests} == {"cuecheck"}
 

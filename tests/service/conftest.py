@@ -11,7 +11,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -28,11 +28,12 @@ from jobs.settings import PREFIX, Settings
 from models import architectures
 from models.bank import Bank, Exemplar
 from models.bank_writing import write_bank
-from tests.conftest import ROOT
+from tests.conftest import ROOT, WITH_US
 from tests.models.conftest import ARGUMENTS, CLASSES, manifest
 
 START_SECONDS = 300.0
 STOP_SECONDS = 120.0
+WORKER_COUNT = "PYTEST_XDIST_WORKER_COUNT"
 
 
 @dataclass
@@ -58,12 +59,16 @@ class RunningServer:
 
     def worker(self) -> psutil.Process:
         """The model worker."""
-        (worker,) = httpx.get(f"{self.url}/readyz").json()["workers"]
+        (worker,) = self.get("/readyz").json()["workers"]
         return psutil.Process(worker["process"])
+
+    def get(self, path: str) -> httpx.Response:
+        """Something by a connection of its own; TLS, which no service here speaks, would take longest to set up."""
+        return httpx.get(self.url + path, timeout=30, verify=False)
 
     def ask(self, *contents: bytes, **fields: str | list[str]) -> httpx.Response:
         """A request for masks."""
-        return httpx.post(f"{self.url}/v1/masks", files=upload(*contents), data=fields, timeout=60)
+        return httpx.post(f"{self.url}/v1/masks", files=upload(*contents), data=fields, timeout=60, verify=False)
 
     def send(self, client: socket.socket, *contents: bytes, **fields: str) -> None:
         """A request for masks on a bare connection, for clients that behave badly afterwards."""
@@ -75,7 +80,7 @@ class RunningServer:
 
     def metric(self, name: str) -> float:
         """A metric, its labels a part of the name; 0 where nothing was counted yet."""
-        for line in httpx.get(f"{self.url}/metrics").text.splitlines():
+        for line in self.get("/metrics").text.splitlines():
             if line.startswith(f"{name} "):
                 return float(line.rpartition(" ")[2])
         return 0.0
@@ -88,7 +93,7 @@ class RunningServer:
     def is_ready(self) -> bool:
         """Whether /readyz says so."""
         try:
-            return httpx.get(f"{self.url}/readyz", timeout=5).status_code == 200
+            return self.get("/readyz").status_code == 200
         except httpx.TransportError:
             return False
 
@@ -118,10 +123,14 @@ def wait_for(
 
 
 def free_port() -> int:
-    """A port that nobody listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    """A port that nobody listens on, and that no test process beside this one takes before a service here does."""
+    number, count = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0")[2:]), int(os.environ.get(WORKER_COUNT, "1"))
+    while True:
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            port = int(probe.getsockname()[1])
+        if port // 2 % count == number:  # Linux binds to every other port when it may choose
+            return port
 
 
 def picture(height: int = 96, width: int = 96, seed: int = 0) -> np.ndarray:
@@ -185,48 +194,53 @@ StartServer = Callable[..., RunningServer]
 @pytest.fixture(scope="session")
 def start_server(banks_dir: Path, redis_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[StartServer]:
     """Starts further services with settings of their own; each is stopped at the end of the session at the latest."""
-    with ExitStack() as started:
+    started: list[RunningServer] = []
 
-        def start(*, wait: bool = True, **changes: object) -> RunningServer:
-            folder = tmp_path_factory.mktemp("service")
-            fields: dict[str, object] = {
-                "data_dir": folder / "data",
-                "banks_dir": banks_dir,
-                "default_bank": "tiny",
-                "redis_url": redis_url,
-                "port": free_port(),
-                "device": "cpu",
-                "runtime": "torch",
-                "threads": 1,
-            }
-            settings = Settings.model_validate(fields | changes)
-            inherited = {name: value for name, value in os.environ.items() if not name.startswith(PREFIX)}
-            log = folder / "log.txt"
-            (folder / "tmp").mkdir()
-            with log.open("wb") as output:
-                process = subprocess.Popen(
-                    [sys.executable, "-m", "service.cli", "serve"],
-                    cwd=ROOT,
-                    env={**inherited, **settings.environment(), "OMP_NUM_THREADS": "1", "TMPDIR": str(folder / "tmp")},
-                    stdout=output,
-                    stderr=subprocess.STDOUT,
-                    start_new_session=True,
-                )
-            server = RunningServer(f"http://127.0.0.1:{settings.port}", settings, process, log)
-            started.callback(_end, server)
-            if wait:
-                server.wait_until_ready()
-            return server
+    def start(*, wait: bool = True, **changes: object) -> RunningServer:
+        folder = tmp_path_factory.mktemp("service")
+        fields: dict[str, object] = {
+            "data_dir": folder / "data",
+            "banks_dir": banks_dir,
+            "default_bank": "tiny",
+            "redis_url": redis_url,
+            "port": free_port(),
+            "device": "cpu",
+            "runtime": "torch",
+            "threads": 1,
+        }
+        settings = Settings.model_validate(fields | changes)
+        inherited = {name: value for name, value in os.environ.items() if not name.startswith(PREFIX)}
+        log = folder / "log.txt"
+        (folder / "tmp").mkdir()
+        with log.open("wb") as output:
+            process = subprocess.Popen(
+                [*WITH_US, sys.executable, "-m", "service.cli", "serve"],
+                cwd=ROOT,
+                env={**inherited, **settings.environment(), "OMP_NUM_THREADS": "1", "TMPDIR": str(folder / "tmp")},
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+        server = RunningServer(f"http://127.0.0.1:{settings.port}", settings, process, log)
+        started.append(server)
+        if wait:
+            server.wait_until_ready()
+        return server
 
-        yield start
+    yield start
+    _end([server for server in started if server.process.poll() is None])
 
 
-def _end(server: RunningServer) -> None:
-    family = server.family() if server.process.poll() is None else []
+def _end(servers: list[RunningServer]) -> None:
+    """Stop services side by side, as each takes seconds; what one leaves behind is killed."""
+    families = [process for server in servers for process in server.family()]
+    for server in servers:
+        server.process.terminate()
     try:
-        server.stop()
+        for server in servers:
+            server.process.wait(STOP_SECONDS)
     finally:
-        for process in family:
+        for process in families:
             if process.is_running():
                 process.kill()
 
@@ -250,7 +264,7 @@ def running_worker(settings: Settings, log: Path) -> Iterator[subprocess.Popen[b
     inherited = {name: value for name, value in os.environ.items() if not name.startswith(PREFIX)}
     with log.open("wb") as output:
         process = subprocess.Popen(
-            [sys.executable, "-m", "service.cli", "worker"],
+            [*WITH_US, sys.executable, "-m", "service.cli", "worker"],
             cwd=ROOT,
             env={**inherited, **settings.environment(), "OMP_NUM_THREADS": "1"},
             stdout=output,

@@ -10,6 +10,7 @@ import httpx
 import pytest
 
 from jobs.annotation_invitations import REMEMBER_SECONDS
+from jobs.redis_client import connect
 from jobs.store import Store
 from models.draft import Draft
 from service.problems import TYPE_PREFIX
@@ -60,7 +61,8 @@ def test_an_annotator_sees_a_panel_and_answers_it(session: Session) -> None:
     assert following["previous"] == panel["panel"]
     again = ada.next(panel=panel["panel"])
     assert again is not None
-    assert again["mine"] == {"kind": "background", "confidence": 4, "reason": "It lies on the grass."}
+    said = {"kind": "background", "confidence": 4, "reason": "It lies on the grass.", "seconds": 5.5}
+    assert again["mine"] == said
 
 
 def test_a_second_link_for_the_same_name_goes_on_where_the_first_left_off(session: Session) -> None:
@@ -225,6 +227,8 @@ def test_an_answer_that_comes_late(session: Session) -> None:
     [
         ({"draft": "0" * 32}, 404, "job"),
         ({"draft": "../../keys"}, 404, "job"),
+        ({"bank": "nobody"}, 404, "bank"),
+        ({"bank": "planted"}, 422, "draft"),
         ({"threshold": 6}, 422, "threshold"),
         ({"threshold": 0}, 422, "threshold"),
         ({"answers_per_panel": 0}, 422, "answers_per_panel"),
@@ -249,3 +253,23 @@ def test_the_same_request_makes_one_annotation(http: httpx.Client, draft: Draft)
     assert first.json()["id"] == again.json()["id"]
     assert first.headers["Location"] == f"/v1/annotations/{first.json()['id']}"
     assert http.post("/v1/annotations", json={"draft": JOB}, headers=headers).status_code == 422
+
+
+def test_the_same_request_makes_one_invitation_and_keeps_no_token(session: Session, redis_url: str) -> None:
+    def invite(**body: Any) -> httpx.Response:
+        headers = {"Idempotency-Key": f"invitation-{session.id}"}
+        return session.http.post(session.path("/invitations"), json={"annotator": "Ada"} | body, headers=headers)
+
+    first, again = invite(), invite()
+    assert first.status_code == 201, first.text
+    assert again.headers["Idempotency-Replayed"] == "true"
+    assert (again.json(), again.headers["Location"]) == (first.json(), first.headers["Location"])
+    assert first.headers["Cache-Control"] == again.headers["Cache-Control"] == "no-store"
+    token = again.json()["token"]
+    assert session.http.get("/v1/label", headers={"Authorization": f"Bearer {token}"}).json()["annotator"] == "Ada"
+    assert len(session.http.get(session.path("/invitations")).json()["items"]) == 1
+    assert invite(hours=3).json()["type"].endswith("key-reused")
+    client = connect(redis_url, text=True)
+    kept = [client.get(name) for name in client.scan_iter("cuecheck:idempotency:*")]
+    assert kept
+    assert not any(token[-43:] in (value or "") for value in kept)

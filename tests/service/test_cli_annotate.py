@@ -111,6 +111,10 @@ def test_an_annotation_on_the_command_line(
         with pytest.raises(Refused, match="published"):
             client.annotations.publish(annotation, again)
     assert http.patch(f"/v1/annotations/{annotation}", json={"threshold": 2}).status_code == 409
+    second = asking("annotate", "from-bank", NAME)
+    assert second.code == 0, second
+    shown = asking("annotate", "status", second.stdout.strip()).stdout
+    assert f"{PANELS}, of which {PANELS} complete" in shown, "its answers are there from the start"
 
 
 @pytest.mark.parametrize(
@@ -120,6 +124,8 @@ def test_an_annotation_on_the_command_line(
         (["start", JOB, "--answers", "2", "--threshold", "3"], 1, "threshold"),
         (["start", JOB, "--answers", "0"], 2, "answers"),
         (["status", "0" * 12], 1, "no annotation"),
+        (["from-bank", "nobody"], 1, "no bank"),
+        (["from-bank", "planted"], 1, "not at hand"),
         (["publish", "0" * 12, "--name", "Birds!", "--title", "x", "--licence", "x"], 2, "name"),
         (["publish", "0" * 12], 2, "--name"),
     ],

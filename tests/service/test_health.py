@@ -45,7 +45,7 @@ def test_without_redis_it_is_not_ready_but_goes_on_answering_for_masks(start_ser
         assert server.ask(encoded(picture())).status_code == 200
         assert server.metric("cuecheck_redis_up") == 0
         redis.start()
-        wait_for(server.is_ready, 10)
+        wait_for(server.is_ready, 60)
         assert server.metric("cuecheck_redis_up") == 1
 
 

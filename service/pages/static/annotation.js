@@ -29,7 +29,7 @@ function head({ title, state, stage, draft, bank, created, answers_per_panel: ea
   find("state").textContent = state === "open" && stage === "validation" ? "validation round" : state;
   find("state").className = `badge state ${STATES[state]}`;
   find("about").replaceChildren(
-    `Every panel is asked of ${each === 1 ? "1 person" : `${each} people`}; spurious from ${threshold} votes. From `,
+    `Every panel is asked of ${each === 1 ? "1 person" : `${each} people`}; spurious from ${threshold === 1 ? "1 vote" : `${threshold} votes`}. From `,
     bank ? "the bank " : "the ",
     bank ? element("code", { title: bank }, bank.slice(0, 12)) : element("a", { href: `/drafts/${draft}` }, "draft"),
     `, started ${moment(created)}.`,

@@ -1,9 +1,10 @@
 // The page "Labels": the annotations there are, and a form to start one from a draft.
 
-import { everything, explain, idempotencyKey, request } from "./api.js";
+import { everything, explain, request } from "./api.js";
 import { element, find, offer, showProblem } from "./dom.js";
 import { count, moment } from "./format.js";
 import { learnNames, titleOf } from "./jobcard.js";
+import { send } from "./send.js";
 
 const SECONDS = 5;
 const asked = new URLSearchParams(location.search).get("draft"); // a draft's page leads here
@@ -23,8 +24,20 @@ function contents({ id, title, state, stage, panels, complete, answers, answers_
       element("progress", { max: panels, value: complete, "aria-label": `Panels of ${title} that have all answers` }),
       element("p", { class: "numbers" }, `${count(answers)} answers · ${count(complete)} of ${count(panels)} panels complete`),
     ),
-    element("div", { class: "actions" }, element("a", { class: "button", href: `/annotations/${id}`, "aria-label": `Open ${title}` }, "Open")),
+    element(
+      "div",
+      { class: "actions" },
+      element("a", { class: "button", href: `/annotations/${id}`, "aria-label": `Open ${title}` }, "Open"),
+      ...(published ? [labelAgain(published, title)] : []),
+    ),
   ];
+}
+
+/** The way to the bank's next version: a session that begins with its votes. */
+function labelAgain({ digest }, title) {
+  const button = element("button", { class: "button quiet", type: "button", "aria-label": `Label ${title} again` }, "Label again");
+  button.addEventListener("click", () => begin({ bank: digest }));
+  return button;
 }
 
 const stateClass = (state) => ({ open: "running", published: "succeeded" })[state] ?? "";
@@ -68,9 +81,13 @@ async function openOlder() {
 }
 
 async function prepareForm() {
-  const [jobs] = await Promise.all([everything("/v1/discoveries"), learnNames()]);
+  const [jobs, { banks }] = await Promise.all([everything("/v1/discoveries"), request("/v1/banks"), learnNames()]);
   const drafts = jobs.filter(({ state }) => state === "succeeded");
   offer(find("draft"), drafts.map((job) => ({ value: job.id, label: `${titleOf(job)}, ${moment(job.created)}` })));
+  offer(find("bank"), [
+    { value: "", label: "no: label the draft's candidates" },
+    ...banks.filter(({ problem }) => !problem).map(({ name, version }) => ({ value: name, label: `${name}, version ${version}` })),
+  ]);
   if (asked !== null && drafts.some(({ id }) => id === asked)) find("draft").value = asked;
   find("annotation").hidden = drafts.length === 0;
   find("drafts").hidden = drafts.length > 0;
@@ -80,22 +97,31 @@ async function start(event) {
   event.preventDefault();
   const form = new FormData(event.target);
   const classes = form.get("classes").split("\n").map((line) => line.trim()).filter(Boolean);
+  begin({
+    draft: form.get("draft"),
+    bank: form.get("bank") || null,
+    title: form.get("title").trim(),
+    answers_per_panel: Number(form.get("answers_per_panel")),
+    threshold: Number(form.get("threshold")),
+    classes: classes.length > 0 ? classes : null,
+  });
+}
+
+async function begin(wanted) {
   try {
-    const made = await request("/v1/annotations", {
-      method: "POST",
-      headers: { "Content-Type": "application/json", "Idempotency-Key": idempotencyKey() },
-      body: JSON.stringify({
-        draft: form.get("draft"),
-        title: form.get("title").trim(),
-        answers_per_panel: Number(form.get("answers_per_panel")),
-        threshold: Number(form.get("threshold")),
-        classes: classes.length > 0 ? classes : null,
-      }),
-    });
-    location.assign(`/annotations/${made.id}`);
+    location.assign(`/annotations/${(await send("POST", "/v1/annotations", wanted)).id}`);
   } catch (error) {
     showProblem(explain(error));
   }
+}
+
+/** A bank is labelled again as it was labelled, unless somebody chooses otherwise. */
+async function followBank() {
+  if (find("bank").value === "") return;
+  const { provenance } = await request(`/v1/banks/${find("bank").value}`);
+  if (provenance.of) find("answers").value = provenance.of;
+  if (provenance.threshold) find("threshold").value = provenance.threshold;
+  find("threshold").max = find("answers").value;
 }
 
 /** More than half, as long as nobody chose otherwise. */
@@ -106,6 +132,7 @@ function follow() {
 
 find("answers").addEventListener("input", follow);
 find("threshold").addEventListener("input", () => (find("threshold").dataset.chosen = "yes"));
+find("bank").addEventListener("change", () => followBank().catch((error) => showProblem(explain(error))));
 find("annotation").addEventListener("submit", start);
 find("older").addEventListener("click", openOlder);
 find("start").addEventListener("toggle", () => prepareForm().catch((error) => showProblem(explain(error))));

@@ -83,6 +83,7 @@ function reason(source, { component, importance }, name) {
   const words = {
     importance: `Found by importance: it is among the channels that add most to the score of ${name}, ${signed(importance)} on average.`,
     component: `Found by neural PCA: a direction in which the features of ${name} differ from picture to picture (number ${component} by variance, counted from 0); it moves the score by ${figure(importance)} on average.`,
+    bank: "A row of a published bank, drawn to be labelled again.",
     failure: "Found by failures: it tells the pictures on which the classifier errs from those on which it does not.",
   };
   return words[source] ?? source;

@@ -28,4 +28,10 @@ export function duration(seconds) {
 /** An ISO 8601 time in the reader's own zone and habits. */
 export const moment = (iso) => new Date(iso).toLocaleString(undefined, { dateStyle: "medium", timeStyle: "short" });
 
+/** 1,536 -> "1.5 kB", in powers of 1,000. */
+export function bytes(value) {
+  const power = Math.min(4, Math.floor(Math.log10(Math.max(1, value)) / 3));
+  return `${(value / 1000 ** power).toLocaleString(undefined, { maximumFractionDigits: 1 })} ${["B", "kB", "MB", "GB", "TB"][power]}`;
+}
+
 export const count = (value) => value.toLocaleString();

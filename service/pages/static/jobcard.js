@@ -37,11 +37,7 @@ const KINDS = {
     title: (asked) => ["Masks", " of ", nameOf(asked.dataset)],
     details: (asked) => `Bank ${asked.bank}, as ${asked.format}`,
     last: "ranking the pictures",
-    result: {
-      label: "Manifest",
-      of: (asked) => nameOf(asked.dataset),
-      path: (id) => `/v1/exports/${id}/artefacts/manifest.json`,
-    },
+    result: { label: "Files", of: (asked) => nameOf(asked.dataset), path: (id) => `/exports/${id}` },
   },
   validation: {
     title: (asked) => ["Validation round", " of annotation ", asked.annotation],

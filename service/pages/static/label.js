@@ -25,7 +25,7 @@ const token = takeToken();
 const link = new Link(token);
 const [, annotation, invitation] = String(token).split("_");
 const kept = new Kept(annotation, invitation);
-const watch = new Stopwatch();
+const watch = new Stopwatch(kept);
 const given = new Set(); // panels answered here
 const arrived = new Set(); // panels whose answer the service is known to have
 const outbox = new Outbox(link, kept, { changed: tell, acknowledged, rejected });
@@ -118,17 +118,17 @@ function show(panel, { values = null, note = "" } = {}) {
   noteArrived(task);
   find("missing").textContent = "";
   paintClass(panel);
-  questions.show(panel, values ?? begun ?? outbox.of(pathOf(task.panel))?.body ?? task.mine ?? null, enlarge);
+  const answered = values ?? outbox.of(pathOf(task.panel))?.body ?? task.mine ?? null;
+  questions.show(panel, values ?? begun ?? answered, enlarge);
   find("previous").disabled = before() === null;
   find("undo").disabled = before() === null;
   find("work").removeAttribute("aria-busy");
   hush();
   tell();
-  watch.start();
+  watch.start(pathOf(task.panel), answered?.seconds ?? 0);
   questions.focus();
   scrollTo(0, 0);
-  const answered = task.mine ? ", answered" : "";
-  find("news").textContent = `${note}${task.class.name}, panel ${task.place} of ${task.of}${answered}`;
+  find("news").textContent = `${note}${task.class.name}, panel ${task.place} of ${task.of}${task.mine ? ", answered" : ""}`;
   document.title = `${task.class.name} · ${session.title} · Cuecheck`;
   panels.prefetch(task.panel);
 }
@@ -219,8 +219,8 @@ function save() {
     return;
   }
   const { panel } = current.task;
-  const earlier = current.task.mine?.seconds ?? 0; // who comes back to a panel has looked at it for longer
-  const body = { ...questions.body, seconds: Math.round(100 * (earlier + watch.seconds)) / 100 };
+  const body = { ...questions.body, seconds: Math.round(100 * watch.seconds) / 100 };
+  watch.stop();
   given.add(panel);
   current.task.mine = body;
   remember([...history().filter((one) => one !== panel), panel]);

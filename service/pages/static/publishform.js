@@ -1,6 +1,7 @@
 // The end of an annotation: what still lacks, and the bank that is published.
 
-import { element, find } from "./dom.js";
+import { explain, request } from "./api.js";
+import { element, find, showProblem } from "./dom.js";
 import { count } from "./format.js";
 import { busily, send } from "./send.js";
 
@@ -41,6 +42,7 @@ export function showPublish(annotation, results) {
   if (!find("bank-title").dataset.begun) {
     find("bank-title").value = annotation.title;
     find("bank-title").dataset.begun = "yes";
+    if (annotation.bank !== null) stateAs(annotation.bank).catch((error) => showProblem(explain(error)));
   }
   const found = lacks(annotation, results);
   const list = [
@@ -50,6 +52,12 @@ export function showPublish(annotation, results) {
   const text = list.map((item) => item.outerHTML).join("");
   if (find("lacks").innerHTML !== text) find("lacks").replaceChildren(...list);
   find("publish").querySelector('[type="submit"]').disabled = found.some(({ bad }) => bad);
+}
+
+/** A bank that is labelled again is called and licensed as it was, unless somebody types otherwise. */
+async function stateAs(digest) {
+  const { name, title, licence } = await request(`/v1/banks/${digest}`);
+  for (const [id, value] of Object.entries({ name, "bank-title": title, licence })) find(id).value = value;
 }
 
 async function publish(event) {

@@ -1,0 +1,273 @@
+"""Planted artefacts: how often a tag, a stripe, a blurred background or one's own patch makes a classifier say a class.
+
+Source: Adebayo, Muelly, Abelson & Kim (ICLR 2022); see `models.artefacts`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from itertools import product
+from typing import ClassVar
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import torch
+from numpy.typing import NDArray
+from pydantic import Field, field_validator, model_validator
+from torch import Tensor
+
+from jobs import rows
+from jobs.figures import difference, generator_of, percent, points, share
+from jobs.measurement import Batch, Changed, Measurement, Parameters, Scope, Tally
+from jobs.patches import MOST_SIDE, open_patch
+from jobs.readings import Reading, flagged_in_words, in_order
+from jobs.sections import Entry, Metric, Section
+from models.artefacts import ARTEFACTS, Place, Plant, patch
+from models.masks import union
+from models.statistics import more_often_right
+
+NAME = "artefacts"
+TESTED, CONTROL = f"{NAME}/tested", f"{NAME}/control"
+PATCH = "patch"
+Ints = NDArray[np.int64]
+
+SCORE = Reading(
+    Metric(
+        name="spurious_score",
+        title="Spurious score (SS)",
+        unit="share",
+        worse="higher",
+        about="Share taken for the class with the artefact, of the pictures that are not without it.",
+    ),
+    "With the {part} planted,",
+    "of the pictures taken for something else are taken to be {subject}; higher is worse",
+    percent,
+)
+CONTROL_SCORE = Reading(
+    Metric(
+        name="control_score",
+        title="Score of the control",
+        unit="share",
+        worse="neither",
+        about="The same with the control of the artefact in its place.",
+    ),
+    "With the control of the {part} planted,",
+    "of the pictures taken for something else are taken to be {subject}; the score is to be held against it",
+    percent,
+)
+DIFFERENCE = Reading(
+    Metric(
+        name="score_difference",
+        title="Spurious score beyond the control",
+        unit="points",
+        worse="higher",
+        about="Spurious score less the score of the control, on the same pictures.",
+    ),
+    "The {part} turns",
+    "more of the pictures taken for something else into ones {subject} than its control does; higher is worse",
+    points,
+)
+OWN = Reading(
+    Metric(
+        name="own_difference",
+        title="On the class's own pictures",
+        unit="points",
+        worse="neither",
+        about="Accuracy with the artefact less accuracy with its control, on pictures of the class itself.",
+    ),
+    "The {part} adds",
+    "of accuracy beyond its control on the pictures {subject}; far from 0 either way it is looked at",
+    points,
+)
+
+METHOD = (
+    "SS(f, s, c) = P[argmax f(x ⊕ s) = c | argmax f(x) ≠ c]: of the pictures not taken for class c, how many are once "
+    "they carry the artefact s (Adebayo et al., ICLR 2022). Above .85 the authors call a model spurious, below .1 for "
+    "all classes normal.",
+    "Every picture carries a control too, in the same place: a patch in its complementary colours with its pixels "
+    "shuffled, a background sharpened by what the blur takes away.",
+    "A class is flagged for an artefact where more pictures turn into it with the artefact than with the control "
+    "(McNemar's exact test, one-sided, Benjamini and Hochberg over classes and artefacts) and the 95 % interval of the "
+    "difference lies above 0.",
+)
+
+
+class ArtefactParameters(Parameters):
+    """Of `artefacts`."""
+
+    artefacts: tuple[str, ...] = Field(tuple(ARTEFACTS), description="Which are planted.")
+    patch: str | None = Field(
+        None, description=f"One's own: base64 of a PNG of at most {MOST_SIDE} pixels a side, transparent where wished."
+    )
+    patch_share: float = Field(0.2, gt=0, le=1, description="Of the picture's side that the patch's longer one takes.")
+    patch_place: Place = Field("bottom-right", description="Where the patch is planted.")
+    pictures: int = Field(50, ge=1, description="At most this many pictures of each class carry artefacts.")
+
+    @field_validator("artefacts")
+    @classmethod
+    def _known(cls, chosen: tuple[str, ...]) -> tuple[str, ...]:
+        """In the order of the table, each once."""
+        if unknown := [name for name in chosen if name not in ARTEFACTS]:
+            raise ValueError(
+                f"unknown artefact {unknown[0]!r}; known are {', '.join(ARTEFACTS)}; own ones go to `patch`"
+            )
+        return tuple(name for name in ARTEFACTS if name in chosen)
+
+    @field_validator("patch")
+    @classmethod
+    def _readable(cls, text: str | None) -> str | None:
+        if text is not None:
+            open_patch(text)
+        return text
+
+    @model_validator(mode="after")
+    def _any(self) -> ArtefactParameters:
+        if not self.artefacts and self.patch is None:
+            raise ValueError("nothing is to be planted; name one of `artefacts` or give a `patch`")
+        return self
+
+    @property
+    def parts(self) -> list[str]:
+        """How rows and entries call each artefact."""
+        return [*self.artefacts, *([] if self.patch is None else [PATCH])]
+
+
+class Artefacts(Measurement):
+    """Forward only: the cheapest evidence that a known artefact is relied on."""
+
+    name: ClassVar[str] = NAME
+    title: ClassVar[str] = "Planted artefacts"
+    summary: ClassVar[str] = (
+        "How often a planted tag, stripe, blurred background or patch of one's own makes the classifier say a class, "
+        "against a control in the same place."
+    )
+    needs: ClassVar[tuple[str, ...]] = ("pictures of several classes",)
+    parameters: ClassVar[type[Parameters]] = ArtefactParameters
+
+    def changed(self, batch: Batch, parameters: ArtefactParameters) -> Iterator[Changed]:
+        """Each artefact and its control on the pictures that were drawn."""
+        place = batch.scope.place[[view.row for view in batch.views]]
+        owner = np.flatnonzero(place < parameters.pictures)
+        core = union(batch.seen.masks, batch.seen.core)
+        for (part, plant), control in product(_plants(parameters).items(), (False, True)):
+            yield _planted(batch, owner, core, part, plant, control)
+
+    def tally(self, scope: Scope, parameters: ArtefactParameters) -> Tally:
+        """Counts answers by class and artefact."""
+        return _Tally(scope, parameters)
+
+
+@lru_cache(maxsize=8)
+def _plants(parameters: ArtefactParameters) -> Mapping[str, Plant]:
+    found = {name: ARTEFACTS[name].plant for name in parameters.artefacts}
+    if parameters.patch is not None:
+        found[PATCH] = patch(open_patch(parameters.patch), parameters.patch_share, parameters.patch_place)
+    return found
+
+
+def _planted(batch: Batch, owner: Ints, core: Tensor, part: str, plant: Plant, control: bool) -> Changed:
+    at = torch.from_numpy(owner).to(core.device)
+
+    def make(own: slice) -> Tensor:
+        return plant(batch.pixels[at[own]], core[at[own]], control)
+
+    return Changed(CONTROL if control else TESTED, owner, make, {"part": [part] * len(owner)})
+
+
+@dataclass(frozen=True)
+class _Answers:
+    """What the classifier said to some pictures, by row.
+
+    Attributes:
+        row: int64 [M], ascending.
+        said, label: int64 [M], the class said and the picture's own; -1 for none of the bank's.
+    """
+
+    row: Ints
+    said: Ints
+    label: Ints
+
+    def at(self, places: Ints) -> _Answers:
+        """Some of them."""
+        return _Answers(self.row[places], self.said[places], self.label[places])
+
+
+class _Tally(Tally):
+    def __init__(self, scope: Scope, parameters: ArtefactParameters) -> None:
+        self._scope = scope
+        self._parts = parameters.parts
+        shape = len(self._parts), len(scope.bank.classes), 2, 2
+        self._others, self._own = np.zeros(shape, np.int64), np.zeros(shape, np.int64)
+
+    def add(self, table: pa.Table) -> None:
+        clean = self._answers(table, rows.CLEAN)
+        for index, part in enumerate(self._parts):
+            of_part = table.filter(pc.equal(table["part"], part))
+            tested, control = self._answers(of_part, TESTED), self._answers(of_part, CONTROL)
+            before = clean.at(np.searchsorted(clean.row, tested.row))
+            self._others[index] += self._tables(tested.said, control.said)
+            self._others[index] -= self._tables(tested.said, control.said, before.said)
+            self._own[index] += self._tables(tested.said, control.said, before.label)
+
+    def _answers(self, table: pa.Table, variant: str) -> _Answers:
+        own = table.filter(pc.equal(table["variant"], variant))
+        said = self._scope.of_output[own["predicted"].to_numpy()].astype(np.int64)
+        answers = _Answers(own["row"].to_numpy(), said, own["class"].to_numpy().astype(np.int64))
+        return answers.at(np.argsort(answers.row))
+
+    def _tables(self, tested: Ints, control: Ints, among: Ints | None = None) -> Ints:
+        """int64 [C, 2, 2], pictures by whether the control (last axis) and the artefact made it each class.
+
+        Args:
+            tested, control: int64 [M], the class said to each picture, -1 for none of the bank's.
+            among: int64 [M]; each class counts the pictures that have it here alone. All pictures where left out.
+        """
+        classes = self._own.shape[1]
+
+        def count(class_of: Ints, which: NDArray[np.bool_]) -> Ints:
+            return np.bincount(class_of[which & (class_of >= 0)], minlength=classes)
+
+        own = tested if among is None else among
+        every = np.ones(tested.size, dtype=bool)
+        n = np.full(classes, tested.size) if among is None else count(among, every)
+        with_artefact = count(tested, (tested == own))
+        with_control = count(control, every if among is None else control == among)
+        both = count(tested, (tested == control) & (tested == own))
+        tables = [[n - with_artefact - with_control + both, with_control - both], [with_artefact - both, both]]
+        return np.moveaxis(np.array(tables), -1, 0)
+
+    def section(self) -> Section:
+        entries = in_order(self._entries(), self._scope.bank)
+        finding = "An artefact makes the classifier say a class more often than its control"
+        return Section(
+            name=NAME,
+            title=Artefacts.title,
+            answer=flagged_in_words(entries, DIFFERENCE.metric.name, finding),
+            method=METHOD,
+            metrics=tuple(reading.metric for reading in (SCORE, CONTROL_SCORE, DIFFERENCE, OWN)),
+            entries=entries,
+        )
+
+    def _entries(self) -> Iterator[Entry]:
+        bank, seed = self._scope.bank, self._scope.seed
+        for index, part in enumerate(self._parts):
+            others = {c: self._others[index, c] for c in self._scope.classes}
+            own = {c: self._own[index, c] for c in self._scope.classes}
+
+            def draws(reading: Reading, c: int, part: str = part) -> np.random.Generator:
+                return generator_of(seed, NAME, reading.metric.name, part, c)
+
+            score = {c: share(table.sum(axis=1), draws(SCORE, c)) for c, table in others.items()}
+            control = {c: share(table.sum(axis=0), draws(CONTROL_SCORE, c)) for c, table in others.items()}
+            beyond = {c: difference(table, draws(DIFFERENCE, c)) for c, table in others.items()}
+            yield from SCORE.entries(bank, score, part)
+            yield from CONTROL_SCORE.entries(bank, control, part)
+            p_values = {c: more_often_right(table) for c, table in others.items()}
+            yield from DIFFERENCE.entries(bank, beyond, part, p_values)
+            yield from OWN.entries(bank, {c: difference(table, draws(OWN, c)) for c, table in own.items()}, part)
+
+
+MEASUREMENT = Artefacts()

@@ -1,0 +1,228 @@
+"""Pictures with the cue of a class and without its object, from a second data set: does the classifier say the class?
+
+Source: Neuhaus, Augustin, Boreiko & Hein, Spurious Features Everywhere (ICCV 2023), whose data set, Spurious ImageNet,
+has 75 such pictures of each of 100 classes, against 50 validation pictures of the class.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import ClassVar
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+from pydantic import Field
+
+from jobs import rows
+from jobs.figures import Estimate, average, generator_of, less, percent, points, share
+from jobs.measurement import Measurement, Parameters, Scope, Tally
+from jobs.readings import Reading, flagged_in_words, in_order
+from jobs.sections import Entry, Metric, Section
+from models.ranking import auroc, average_precision_of_counts, ranking_draws
+from models.statistics import more_often_right_apart, spanned
+
+NAME = "spurious-only"
+
+LARGEST, STEP = 50.0, 0.02
+"""Log-odds are counted within +-50 nats in steps of a fiftieth: those of one step count as equal scores."""
+
+AVERAGE_PRECISION = Reading(
+    Metric(
+        name="average_precision",
+        title="Average precision (“spurious score”)",
+        unit="share",
+        worse="lower",
+        about="Of p(class), pictures of the class against spurious-only ones; n is the smaller number of the two.",
+    ),
+    "The average precision with which pictures of the class rank above spurious-only ones is",
+    "for those {subject}; lower is worse",
+    percent,
+)
+AUROC = Reading(
+    Metric(
+        name="auroc",
+        title="AUROC",
+        unit="share",
+        worse="lower",
+        about="Chance that a picture of the class has a higher p(class) than a spurious-only one; n as above.",
+    ),
+    "A picture of the class ranks above a spurious-only one with a chance of",
+    "for those {subject}; lower is worse",
+    percent,
+)
+FALSE_TRIGGER = Reading(
+    Metric(
+        name="false_trigger_rate",
+        title="False-trigger rate",
+        unit="share",
+        worse="higher",
+        about="Share of spurious-only pictures that are taken for the class.",
+    ),
+    "Of the spurious-only pictures",
+    "are taken to be {subject}; higher is worse",
+    percent,
+)
+EXCESS = Reading(
+    Metric(
+        name="false_trigger_excess",
+        title="False triggers beyond other pictures",
+        unit="points",
+        worse="higher",
+        about="False-trigger rate less that at which the audit's pictures of other classes are taken for the class.",
+    ),
+    "Spurious-only pictures are taken",
+    "more often than pictures of other classes to be {subject}; higher is worse",
+    points,
+)
+PROBABILITY = Reading(
+    Metric(
+        name="mean_probability",
+        title="Mean p(class)",
+        unit="share",
+        worse="higher",
+        about="Mean softmax probability of the class on spurious-only pictures.",
+    ),
+    "On spurious-only pictures the classifier is on average",
+    "sure to see ones {subject}; higher is worse",
+    percent,
+)
+
+METHOD = (
+    "The classifier sees pictures of a second data set, which show the spurious feature of a class without its object, "
+    "as they are. Positives are the audit's pictures of the class, negatives the spurious-only ones, the score is the "
+    "softmax probability of the class (compared by its log-odds, which do not round to 1).",
+    "Average precision is what the code released with Spurious ImageNet computes and its tables call AUC. By chance it "
+    "is about the share of positives, 0.42 for 50 against 75 pictures; compare it only between sets of these numbers. "
+    "AUROC is 0.5 by chance whatever the numbers. Intervals are a smoothed bootstrap of positives and negatives apart.",
+    "A class is flagged where spurious-only pictures are taken for it more often than the audit's pictures of other "
+    "classes (Fisher's exact test, one-sided, Benjamini and Hochberg) and the 95 % interval of the difference lies "
+    "above 0.",
+)
+
+
+class SpuriousOnlyParameters(Parameters):
+    """Of `spurious-only`."""
+
+    dataset: str = Field(
+        pattern=r"^[0-9a-f]{64}$",
+        description="Id of the data set of spurious-only pictures, a folder per class, in either layout.",
+    )
+
+
+class SpuriousOnly(Measurement):
+    """The most direct of all: natural pictures, and nothing is changed in them."""
+
+    name: ClassVar[str] = NAME
+    title: ClassVar[str] = "Pictures with the cue alone"
+    summary: ClassVar[str] = (
+        "Average precision, AUROC and false-trigger rate on pictures that show the cue of a class without its object, "
+        "as in Spurious ImageNet."
+    )
+    needs: ClassVar[tuple[str, ...]] = ("a data set of spurious-only pictures, uploaded beside the audit's own",)
+    parameters: ClassVar[type[Parameters]] = SpuriousOnlyParameters
+
+    def further(self, parameters: SpuriousOnlyParameters) -> str:
+        """The spurious-only pictures."""
+        return parameters.dataset
+
+    def tally(self, scope: Scope, parameters: SpuriousOnlyParameters) -> Tally:
+        """Counts scores by class."""
+        return _Tally(scope)
+
+
+class _Tally(Tally):
+    def __init__(self, scope: Scope) -> None:
+        self._scope = scope
+        classes = len(scope.bank.classes)
+        self._scores: dict[int, NDArray[np.int64]] = {}
+        self._pictures, self._taken = np.zeros((2, classes), np.int64), np.zeros(classes, np.int64)
+        self._right = np.zeros((2, classes), np.int64)
+        self._probability = np.zeros((2, classes))
+
+    def add(self, table: pa.Table) -> None:
+        for place, variant in enumerate((rows.CLEAN, NAME)):
+            own = table.filter(pc.equal(table["variant"], variant))
+            label = own["class"].to_numpy().astype(np.int64)
+            self._pictures[place] += self._count(label)
+            self._right[place] += self._count(label[own["correct"].cast(pa.int8()).to_numpy() == 1])
+            self._add_scores(place, label, own["log_odds"].to_numpy())
+            if variant == NAME:
+                probability = own["probability"].cast(pa.float64()).to_numpy()
+                for sums, values in zip(self._probability, (probability, probability**2), strict=True):
+                    sums += np.bincount(label, weights=values, minlength=sums.size)
+            else:
+                said = self._scope.of_output[own["predicted"].to_numpy()]
+                self._taken += self._count(said[said >= 0])
+
+    def _count(self, classes: NDArray[np.int64]) -> NDArray[np.int64]:
+        return np.bincount(classes, minlength=self._taken.size)
+
+    def _add_scores(self, place: int, label: NDArray[np.int64], log_odds: NDArray[np.float32]) -> None:
+        code = np.round((log_odds.astype(np.float64).clip(-LARGEST, LARGEST) + LARGEST) / STEP).astype(np.int64)
+        bins = round(2 * LARGEST / STEP) + 1
+        for c in np.unique(label).tolist():
+            counts = self._scores.setdefault(c, np.zeros((2, bins), np.int64))
+            counts[place] += np.bincount(code[label == c], minlength=bins)
+
+    def section(self) -> Section:
+        entries = in_order(self._entries(), self._scope.bank)
+        finding = "Pictures with the cue alone are taken for the class more often than other pictures"
+        readings = (AVERAGE_PRECISION, AUROC, FALSE_TRIGGER, EXCESS, PROBABILITY)
+        return Section(
+            name=NAME,
+            title=SpuriousOnly.title,
+            answer=flagged_in_words(entries, EXCESS.metric.name, finding),
+            method=METHOD,
+            metrics=tuple(reading.metric for reading in readings),
+            entries=entries,
+        )
+
+    def _entries(self) -> Iterator[Entry]:
+        bank, seen = self._scope.bank, self._pictures[1]
+        of = [c for c in self._scope.classes if seen[c]]
+        rates = {c: self._rate(FALSE_TRIGGER, c, self._false_triggers(c)) for c in of}
+        others = {c: self._rate(EXCESS, c, self._others_taken(c)) for c in of}
+        p_values = {c: more_often_right_apart(self._false_triggers(c), self._others_taken(c)) for c in of}
+        ranked = {c: self._ranked(c) for c in of}
+        yield from AVERAGE_PRECISION.entries(bank, {c: own[0] for c, own in ranked.items()})
+        yield from AUROC.entries(bank, {c: own[1] for c, own in ranked.items()})
+        yield from FALSE_TRIGGER.entries(bank, rates)
+        yield from EXCESS.entries(bank, {c: less(rates[c], others[c]) for c in of}, None, p_values)
+        yield from PROBABILITY.entries(bank, {c: self._mean_probability(c) for c in of})
+
+    def _false_triggers(self, c: int) -> NDArray[np.int64]:
+        """int64 [2]: spurious-only pictures of a class that are not taken for it, and that are."""
+        return np.array([self._pictures[1, c] - self._right[1, c], self._right[1, c]], dtype=np.int64)
+
+    def _others_taken(self, c: int) -> NDArray[np.int64]:
+        """int64 [2]: the audit's pictures of other classes that are not taken for a class, and that are."""
+        taken, others = self._taken[c] - self._right[0, c], self._pictures[0].sum() - self._pictures[0, c]
+        return np.array([others - taken, taken], dtype=np.int64)
+
+    def _rate(self, reading: Reading, c: int, outcomes: NDArray[np.int64]) -> Estimate:
+        return share(outcomes, self._generator(reading, c))
+
+    def _mean_probability(self, c: int) -> Estimate:
+        total, squares = self._probability[:, c]
+        return average(total, squares, int(self._pictures[1, c]), 0.0, self._generator(PROBABILITY, c))
+
+    def _ranked(self, c: int) -> tuple[Estimate, Estimate]:
+        """Average precision and AUROC of a class's pictures above its spurious-only ones, from the same draws."""
+        counts = self._scores[c]
+        positives, negatives = counts[:, counts.any(axis=0)]
+        drawn = ranking_draws(positives, negatives, self._generator(AUROC, c))
+
+        def estimate(figure: Callable[..., NDArray[np.float64]]) -> Estimate:
+            n = int(min(positives.sum(), negatives.sum()))
+            value, draws = float(figure(positives, negatives)) if n else 0.0, figure(*drawn)
+            return Estimate(value, spanned(value, draws), n, draws, lowest=0)
+
+        return estimate(average_precision_of_counts), estimate(auroc)
+
+    def _generator(self, reading: Reading, c: int) -> np.random.Generator:
+        return generator_of(self._scope.seed, NAME, reading.metric.name, c)
+
+
+MEASUREMENT = SpuriousOnly()
