@@ -17,6 +17,7 @@ from jobs.audit_request import AuditRequest
 from jobs.class_map import map_classes
 from jobs.counts import Counts
 from jobs.datasets import Pictures, Sample
+from jobs.figures import Figure
 from jobs.findings import Findings
 from jobs.measurements import measurements
 from jobs.measures import CLASS_MEASURES
@@ -81,6 +82,7 @@ def measure_panel(folder: Path, per_class: int) -> list[Member]:
     samples = _samples(known, per_class)
     backbone = _remembering(bank.backbone(threads=1))
     wanted: dict[str, dict[str, Any]] = {name: {} for name in measurements() if name not in WITHOUT}
+    wanted["noise-sweep"] = {"draws": 1}
     request = AuditRequest(classifier="panel", dataset="planted", measurements=wanted)
     members = []
     panel = make_panel(folder)
