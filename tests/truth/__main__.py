@@ -11,6 +11,7 @@ import typer
 from jobs.metrics import declared_metrics
 from tests.truth import audit_tables, document
 from tests.truth.annotation import measure
+from tests.truth.artefacts import measure_artefacts
 from tests.truth.audits import measure_panel
 
 AUDIT_TRUTH = Path("docs/audit-truth.md")
@@ -39,6 +40,7 @@ def annotation(
 def audits(
     work: Annotated[Path, typer.Option(help="Folder for the panel's classifiers; what is in it is not made again.")],
     to: Annotated[Path, typer.Option("--document", help="Markdown file whose tables are written.")] = AUDIT_TRUTH,
+    cifar10: Annotated[Path | None, typer.Option(help="Zip of CIFAR-10's test pictures, one folder per class.")] = None,
     per_class: Annotated[int, typer.Option(help="Pictures of each class.", min=20)] = 100,
     threads: Annotated[int, typer.Option(help="CPU threads for torch.", min=1)] = 2,
 ) -> None:
@@ -46,7 +48,7 @@ def audits(
     torch.set_num_threads(threads)
     members = measure_panel(work, per_class)
     worse = {address: metric.worse for address, metric in declared_metrics().items()}
-    audit_tables.write(members, worse, to, per_class)
+    audit_tables.write(members, measure_artefacts(work / "reliant", cifar10), worse, to, per_class)
 
 
 if __name__ == "__main__":

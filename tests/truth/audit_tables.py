@@ -11,6 +11,7 @@ import numpy as np
 from models.statistics import wilson
 from models.training.discovery_recall import Share
 from models.training.documents import decimal, share, table, write_document
+from tests.truth.artefacts import Scored
 from tests.truth.audits import Member
 from tests.truth.ranks import auroc, spearman
 
@@ -86,7 +87,9 @@ def _flagged(flags: str, name: str, members: Sequence[Member], *, reliant: bool)
     return Share(count, len(asked), wilson(count, len(asked)))
 
 
-def write(members: Sequence[Member], worse: Mapping[str, str], document: Path, per_class: int) -> None:
+def write(
+    members: Sequence[Member], scored: Sequence[Scored], worse: Mapping[str, str], document: Path, per_class: int
+) -> None:
     """Write the tables into the document, and everything measured beside it."""
     found = scores(members, worse)
     classes = sorted({known for member in members for known in member.truth})
@@ -96,6 +99,7 @@ def write(members: Sequence[Member], worse: Mapping[str, str], document: Path, p
         f"### The measures\n\n{_measures(found)}",
         f"### The classifiers\n\n{_members(members, list(dict.fromkeys(shown)))}",
         f"### True reliance by class\n\n{_truth(members, classes)}",
+        f"### Planted artefacts\n\n{_artefacts(scored)}",
     ]
     write_document(
         document, "\n".join(parts), {"scores": [asdict(own) for own in found], "members": list(map(asdict, members))}
@@ -138,6 +142,25 @@ def _members(members: Sequence[Member], shown: Sequence[str]) -> str:
 
 def _truth(members: Sequence[Member], classes: Sequence[str]) -> str:
     return table(("classifier", *classes), [(own.name, *(_signed(own.truth[c]) for c in classes)) for own in members])
+
+
+def _artefacts(scored: Sequence[Scored]) -> str:
+    header = ("classifier", "class", "true reliance", "spurious score", "beyond its control", "flagged", "false alarms")
+    lines = [
+        (
+            own.name,
+            own.target,
+            _signed(own.truth),
+            _signed(own.score),
+            _signed(own.difference),
+            "yes" if own.flagged else "",
+            share(Share(own.alarms, own.others, wilson(own.alarms, own.others))),
+        )
+        for own in scored
+    ]
+    known = [(own.truth, own.difference) for own in scored if own.difference is not None]
+    rank = _signed(spearman(*zip(*known, strict=True)))
+    return f"Spearman of true reliance with the score beyond its control: {rank}.\n\n{table(header, lines)}"
 
 
 def _signed(value: float | None) -> str:

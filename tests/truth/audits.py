@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 from PIL import Image
 from torch import Tensor
 
@@ -73,14 +74,14 @@ def measure_panel(folder: Path, per_class: int) -> list[Member]:
     """Audit every classifier of the panel with every measurement that can tell reliance on the bank's cues.
 
     Args:
-        folder: of the panel; finished members are kept in it.
+        folder: of the panel; its networks are kept in it.
         per_class: pictures of each class with spurious features in the bank.
     """
     bank = Bank.load(find_banks()["planted"])
     known = [name for name in CLASSES if bank.spurious(bank.class_index(name))]
     interventions = Interventions.of(draw_scenes(JUDGED, JUDGING_SEED, PLANTED_TEST_RATES))
     samples = _samples(known, per_class)
-    backbone = _remembering(bank.backbone(threads=1))
+    backbone = remembering(bank.backbone(threads=1))
     wanted: dict[str, dict[str, Any]] = {name: {} for name in measurements() if name not in WITHOUT}
     wanted["noise-sweep"] = {"draws": 1}
     request = AuditRequest(classifier="panel", dataset="planted", measurements=wanted)
@@ -107,7 +108,7 @@ def _samples(classes: Sequence[str], per_class: int) -> list[Sample]:
     return found
 
 
-def _remembering(backbone: Backbone) -> Backbone:
+def remembering(backbone: Backbone) -> Backbone:
     """All members are shown the same pictures, so the backbone sees them for the first only."""
     forward, seen = backbone.forward, dict[bytes, Features]()
 
@@ -130,19 +131,36 @@ def _audit(
     samples: Sequence[Sample],
     request: AuditRequest,
 ) -> None:
-    classes = map_classes(bank, CLASSES, spec.classes)
+    table, sections = audit(classifier, spec, bank, backbone, samples, CLASSES, request)
+    note_findings(member, find(Counts.of(bank, [table]), bank, request.seed))
+    for section in sections:
+        note_section(member, section)
+
+
+def audit(
+    classifier: Classifier,
+    spec: ClassifierSpec,
+    bank: Bank,
+    backbone: Backbone,
+    samples: Sequence[Sample],
+    names: Sequence[str],
+    request: AuditRequest,
+) -> tuple[pa.Table, list[Section]]:
+    """The rows of an audit in one shard, and the sections of its measurements; `names` are those of the labels."""
+    classes = map_classes(bank, names, spec.classes)
     labels = np.array([sample.label for sample in samples], dtype=np.int32)
     pictures = Pictures(labels, lambda rows: iter([samples[row] for row in rows]))
     subjects = Subjects(bank, backbone, classifier.forward, spec.preprocessing, classes, pictures, classifier.provider)
     table = audit_shard(samples, subjects, request, 10**6, lambda done: None)
     scope = scope_of(bank, classes, pictures, request.seed)
-    note_findings(member, find(Counts.of(bank, [table]), bank, request.seed))
+    sections = []
     for own, asked in request.chosen():
         if (tally := own.tally(scope, asked)) is not None:
             tally.add(table)
             while tally.again():
                 tally.add(table)
-            note_section(member, tally.section())
+            sections.append(tally.section())
+    return table, sections
 
 
 def note_findings(member: Member, findings: Findings) -> None:
