@@ -53,17 +53,18 @@ class Reliant:
         """To be run."""
         return open_classifier(self.path, self.spec)
 
-    def truth(self, pictures: LabelledPictures) -> float:
-        """Share of pictures of other classes that are taken for the target with the artefact, less that without."""
-        target = self.spec.classes.index(self.target)
-        plain = pictures.images[pictures.labels != target].float() / 255
-        planted = ARTEFACTS[self.artefact].plant(plain, torch.zeros(len(plain), *plain.shape[2:]), False)
-        classifier = self.open()
+    def truth(self, pictures: LabelledPictures, artefact: str) -> np.ndarray:
+        """float64 [C]: share of pictures of other classes taken for each class with an artefact, less that without."""
+        plain = pictures.images.float() / 255
+        planted = ARTEFACTS[artefact].plant(plain, torch.zeros(len(plain), *plain.shape[2:]), False)
+        classifier, labels = self.open(), pictures.labels.numpy()[:, None]
         before, after = (
-            np.concatenate([classifier.forward(batch.numpy()).argmax(axis=1) for batch in some.split(100)]) == target
+            np.concatenate([classifier.forward(batch.numpy()).argmax(axis=1) for batch in some.split(100)])
             for some in (plain, planted)
         )
-        return float(after.mean() - before.mean())
+        classes = np.arange(len(self.spec.classes))
+        gained = (after[:, None] == classes).astype(float) - (before[:, None] == classes)
+        return np.asarray(np.mean(gained, axis=0, where=labels != classes), dtype=np.float64)
 
 
 def make_reliant(folder: Path) -> Iterator[Reliant]:

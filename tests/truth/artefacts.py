@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 from PIL import Image
 
 from jobs.audit_request import AuditRequest
@@ -20,10 +21,13 @@ from models.training.pictures import LabelledPictures, read_archive
 from models.training.planted_pictures import draw_pictures
 from models.training.progress import progress
 from models.training.recipes import PLANTED_TEST_RATES
-from tests.truth.artefact_panel import Reliant, make_reliant
+from tests.truth.artefact_panel import PLANTED, Reliant, make_reliant
 from tests.truth.audits import JUDGING_SEED, SEED, audit, remembering
 
 PER_CLASS, JUDGED = 40, 300
+FREE = 0.02
+"""An artefact that turns at most this share of other pictures into a class hardly speaks for it."""
+
 BANKS = {"planted-0": "planted", "cifar10-classifier": "cifar10"}
 
 
@@ -36,8 +40,8 @@ class Scored:
         truth: share of other classes' pictures that the artefact turns into the target.
         score, difference: the spurious score of that artefact and class, and beyond the control.
         flagged: whether that is flagged.
-        alarms: other pairs of artefact and class that are flagged.
-        others: how many of those were tested.
+        alarms: pairs of artefact and class that are flagged though the artefact hardly turns anything into the class.
+        free: how many such pairs were tested.
     """
 
     name: str
@@ -49,7 +53,7 @@ class Scored:
     difference: float | None
     flagged: bool
     alarms: int
-    others: int
+    free: int
 
 
 def measure_artefacts(folder: Path, cifar10: Path | None) -> list[Scored]:
@@ -66,7 +70,7 @@ def measure_artefacts(folder: Path, cifar10: Path | None) -> list[Scored]:
         audited[base], judged[base] = _pictures(base, cifar10)
     banks = {base: Bank.load(find_banks()[BANKS[base]]) for base in audited}
     backbones = {base: remembering(bank.backbone(threads=1)) for base, bank in banks.items()}
-    request = AuditRequest(classifier="panel", dataset="planted", measurements={NAME: {}})
+    request = AuditRequest(classifier="panel", dataset="planted", measurements={NAME: {"artefacts": list(PLANTED)}})
     with progress("auditing classifiers that rely on artefacts", len(panel)) as advance:
         for own in panel:
             pictures = audited[own.base]
@@ -74,7 +78,8 @@ def measure_artefacts(folder: Path, cifar10: Path | None) -> list[Scored]:
             _, sections = audit(
                 own.open(), own.spec, banks[own.base], backbones[own.base], samples, pictures.classes, request
             )
-            found.append(_scored(own, own.truth(judged[own.base]), sections[0]))
+            truth = {artefact: own.truth(judged[own.base], artefact) for artefact in PLANTED}
+            found.append(_scored(own, truth, sections[0]))
             advance()
     return found
 
@@ -100,9 +105,10 @@ def _samples(pictures: LabelledPictures) -> list[Sample]:
     return found
 
 
-def _scored(own: Reliant, truth: float, section: Section) -> Scored:
+def _scored(own: Reliant, truth: Mapping[str, np.ndarray], section: Section) -> Scored:
     differences = [e for e in section.entries if e.metric == DIFFERENCE.metric.name and e.of is not None]
-    others = [e for e in differences if (e.part, e.of) != (own.artefact, own.target)]
+    place = {name: index for index, name in enumerate(own.spec.classes)}
+    free = [e for e in differences if truth[e.part or ""][place[e.of or ""]] <= FREE and e.p_value is not None]
     difference = _of(differences, own)
     score = _of([e for e in section.entries if e.metric == SCORE.metric.name], own)
     return Scored(
@@ -110,12 +116,12 @@ def _scored(own: Reliant, truth: float, section: Section) -> Scored:
         base=own.base,
         artefact=own.artefact,
         target=own.target,
-        truth=truth,
+        truth=float(truth[own.artefact][place[own.target]]),
         score=score.figure.value if score else None,
         difference=difference.figure.value if difference else None,
         flagged=difference is not None and difference.flagged,
-        alarms=sum(e.flagged for e in others),
-        others=sum(e.p_value is not None for e in others),
+        alarms=sum(e.flagged for e in free),
+        free=len(free),
     )
 
 

@@ -154,7 +154,7 @@ def _artefacts(scored: Sequence[Scored]) -> str:
             _signed(own.score),
             _signed(own.difference),
             "yes" if own.flagged else "",
-            share(Share(own.alarms, own.others, wilson(own.alarms, own.others))),
+            share(Share(own.alarms, own.free, wilson(own.alarms, own.free))),
         )
         for own in scored
     ]
