@@ -3,7 +3,8 @@
 Trained: networks that see cues as the label's only sign, networks that see none, both also on noisy pictures. Composed:
 the log-probabilities of two of them, weighed; so reliance goes from none to full in steps, for backgrounds (large) and
 props (small) apart, and below zero where the cue speaks *against* its class. Whatever a member was made of, its true
-reliance is measured on the file itself, with exact masks and swapped cues.
+reliance is measured on the file itself, with exact masks and swapped cues. Some are surer or less sure of the same answers:
+what they rely on is the same, so a measure that moves with it measures something else.
 """
 
 from __future__ import annotations
@@ -59,6 +60,15 @@ class Mixture:
     weight: float
 
 
+@dataclass(frozen=True)
+class Tempered:
+    """Another member's logits times a factor: the same answers, given more surely (above 1) or less."""
+
+    name: str
+    of: str
+    factor: float
+
+
 def cue_scenes(kind: str, count: int, seed: int) -> list[Scene]:
     """Pictures whose label one kind of cue tells, "background" or "prop", and nothing else does."""
     scenes = []
@@ -98,6 +108,13 @@ MIXTURES = (
 )
 """In an order in which every one is made of those before it."""
 
+TEMPERED = (
+    Tempered("planted-0-surer", "planted-0", 3.0),
+    Tempered("object-b-surer", "object-b", 3.0),
+    Tempered("planted-4-less-sure", "planted-4", 0.3),
+    Tempered("background-65-less-sure", "background-65", 0.3),
+)
+
 FAMILY = tuple(f"planted-{number}" for number in range(6))
 
 
@@ -113,7 +130,10 @@ def make_panel(folder: Path) -> Mapping[str, tuple[Path, ClassifierSpec]]:
     for mixture in MIXTURES:
         if not (folder / f"{mixture.name}.onnx").exists():
             _mix(mixture, folder)
-    names = [*FAMILY, *(own.name for own in TRAINED), *(own.name for own in MIXTURES)]
+    for tempered in TEMPERED:
+        if not (folder / f"{tempered.name}.onnx").exists():
+            _temper(tempered, folder)
+    names = [*FAMILY, *(own.name for own in (*TRAINED, *MIXTURES, *TEMPERED))]
     return {name: (_file(folder, name), _declared(folder, name)) for name in names}
 
 
@@ -165,6 +185,17 @@ def _mix(mixture: Mixture, folder: Path) -> None:
     model = helper.make_model(graph, opset_imports=first.opset_import, ir_version=first.ir_version)
     onnx.checker.check_model(model)
     onnx.save(model, folder / f"{mixture.name}.onnx")
+
+
+def _temper(tempered: Tempered, folder: Path) -> None:
+    model = onnx.load(_file(folder, tempered.of))
+    logits = model.graph.output[0].name
+    for node in model.graph.node:
+        node.output[:] = ["plain_logits" if name == logits else name for name in node.output]
+    model.graph.initializer.append(numpy_helper.from_array(np.float32(tempered.factor), "factor"))
+    model.graph.node.append(helper.make_node("Mul", ["plain_logits", "factor"], [logits]))
+    onnx.checker.check_model(model)
+    onnx.save(model, folder / f"{tempered.name}.onnx")
 
 
 def _side(model: onnx.ModelProto) -> int:
