@@ -1,4 +1,4 @@
-"""What is labelled, against what is truly there: `python -m tests.truth annotation --work FOLDER`."""
+"""What the product says, against what is truly there: `python -m tests.truth annotation --work FOLDER`."""
 
 from __future__ import annotations
 
@@ -8,9 +8,13 @@ from typing import Annotated
 import torch
 import typer
 
-from tests.truth import document
+from jobs.metrics import declared_metrics
+from tests.truth import audit_tables, document
 from tests.truth.annotation import measure
+from tests.truth.artefacts import measure_artefacts
+from tests.truth.audits import measure_panel
 
+AUDIT_TRUTH = Path("docs/audit-truth.md")
 ANNOTATION_TRUTH = Path("docs/annotation-truth.md")
 
 app = typer.Typer(add_completion=False, no_args_is_help=True)
@@ -30,6 +34,21 @@ def annotation(
     """Let the script label planted pictures over HTTP, and score its labels by the exact masks."""
     torch.set_num_threads(threads)
     document.write(measure(work), to)
+
+
+@app.command()
+def audits(
+    work: Annotated[Path, typer.Option(help="Folder for the panel's classifiers; what is in it is not made again.")],
+    to: Annotated[Path, typer.Option("--document", help="Markdown file whose tables are written.")] = AUDIT_TRUTH,
+    cifar10: Annotated[Path | None, typer.Option(help="Zip of CIFAR-10's test pictures, one folder per class.")] = None,
+    per_class: Annotated[int, typer.Option(help="Pictures of each class.", min=20)] = 100,
+    threads: Annotated[int, typer.Option(help="CPU threads for torch.", min=1)] = 2,
+) -> None:
+    """Audit classifiers of known reliance, and score every measure by it."""
+    torch.set_num_threads(threads)
+    members = measure_panel(work, per_class)
+    worse = {address: metric.worse for address, metric in declared_metrics().items()}
+    audit_tables.write(members, measure_artefacts(work / "reliant", cifar10), worse, to, per_class)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,167 @@
+"""The tables of `docs/audit-truth.md`: every measure of an audit held against true reliance."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+
+from models.statistics import wilson
+from models.training.discovery_recall import Share
+from models.training.documents import decimal, share, table, write_document
+from tests.truth.artefacts import Scored
+from tests.truth.audits import Member
+from tests.truth.ranks import auroc, spearman
+
+RELIANT, FREE = 0.1, 0.02
+"""A class counts as relied on for its cues from this true reliance on, and as free of it up to this one."""
+
+PUBLISHED = "core_accuracy"
+"""The protocol of Salient ImageNet: accuracy with noise on the spurious features, without control."""
+
+
+@dataclass(frozen=True)
+class Score:
+    """How a measure did.
+
+    Attributes:
+        measure: its address.
+        members: classifiers that have the figure.
+        rank: Spearman's correlation of the mean over classes with true reliance; positive where it orders them rightly.
+        area: AUROC of a class's figure for being relied on, over all classifiers.
+        found, alarms: classes flagged among those relied on, and among the free; None where nothing is flagged by it.
+    """
+
+    measure: str
+    members: int
+    rank: float
+    area: float
+    found: Share | None
+    alarms: Share | None
+
+
+def scores(members: Sequence[Member], worse: Mapping[str, str]) -> list[Score]:
+    """All measures, the best at ordering classifiers first; `worse` says which direction speaks for reliance."""
+    names = dict.fromkeys(name for member in members for name in member.means)
+    found = [_score(name, members, -1.0 if worse.get(name) == "lower" else 1.0) for name in names]
+    return sorted(found, key=lambda own: (np.isnan(own.rank), -own.rank))
+
+
+def _score(name: str, members: Sequence[Member], sign: float) -> Score:
+    having = [(own.reliance, sign * value) for own in members if (value := own.means.get(name)) is not None]
+    reliant = [sign * value for _, value in _classes(name, members, reliant=True)]
+    free = [sign * value for _, value in _classes(name, members, reliant=False)]
+    flags = "verdict" if name == "swap_gap" else name
+    return Score(
+        name,
+        len(having),
+        spearman(*zip(*having, strict=True)) if len(having) > 2 else float("nan"),
+        auroc(reliant, free),
+        _flagged(flags, name, members, reliant=True),
+        _flagged(flags, name, members, reliant=False),
+    )
+
+
+def _classes(name: str, members: Sequence[Member], *, reliant: bool) -> list[tuple[tuple[str, str], float]]:
+    """Figures of single classes that are surely relied on for their cues, or surely not."""
+    return [
+        ((member.name, known), value)
+        for member in members
+        for known, value in member.classes.get(name, {}).items()
+        if known in member.truth and _is(member.truth[known], reliant=reliant)
+    ]
+
+
+def _is(reliance: float, *, reliant: bool) -> bool:
+    return reliance >= RELIANT if reliant else reliance <= FREE
+
+
+def _flagged(flags: str, name: str, members: Sequence[Member], *, reliant: bool) -> Share | None:
+    if not any(flags in member.flagged for member in members):
+        return None
+    asked = [key for key, _ in _classes(name, members, reliant=reliant)]
+    by_name = {member.name: member.flagged.get(flags, []) for member in members}
+    count = sum(known in by_name[member] for member, known in asked)
+    return Share(count, len(asked), wilson(count, len(asked)))
+
+
+def write(
+    members: Sequence[Member], scored: Sequence[Scored], worse: Mapping[str, str], document: Path, per_class: int
+) -> None:
+    """Write the tables into the document, and everything measured beside it."""
+    found = scores(members, worse)
+    classes = sorted({known for member in members for known in member.truth})
+    shown = ["swap_gap", *(own.measure for own in found[:4] if own.measure != "swap_gap"), PUBLISHED]
+    parts = [
+        f"{len(members)} classifiers, {per_class} pictures of each of {len(classes)} classes.\n",
+        f"### The measures\n\n{_measures(found)}",
+        f"### The classifiers\n\n{_members(members, list(dict.fromkeys(shown)))}",
+        f"### True reliance by class\n\n{_truth(members, classes)}",
+        f"### Planted artefacts\n\n{_artefacts(scored)}",
+    ]
+    write_document(
+        document, "\n".join(parts), {"scores": [asdict(own) for own in found], "members": list(map(asdict, members))}
+    )
+
+
+def _measures(found: Sequence[Score]) -> str:
+    header = ("measure", "Spearman", "AUROC of classes", "relied on, flagged", "free, flagged", "classifiers")
+    return table(
+        header,
+        [
+            (
+                f"**{own.measure}**" if own.measure in ("swap_gap", PUBLISHED) else own.measure,
+                _signed(own.rank),
+                decimal(own.area),
+                share(own.found) if own.found else "",
+                share(own.alarms) if own.alarms else "",
+                str(own.members),
+            )
+            for own in found
+        ],
+    )
+
+
+def _members(members: Sequence[Member], shown: Sequence[str]) -> str:
+    header = ("classifier", "true reliance", *shown, "classes flagged by the verdict")
+    return table(
+        header,
+        [
+            (
+                own.name,
+                _signed(own.reliance),
+                *(_signed(own.means.get(name)) for name in shown),
+                ", ".join(own.flagged.get("verdict", [])),
+            )
+            for own in members
+        ],
+    )
+
+
+def _truth(members: Sequence[Member], classes: Sequence[str]) -> str:
+    return table(("classifier", *classes), [(own.name, *(_signed(own.truth[c]) for c in classes)) for own in members])
+
+
+def _artefacts(scored: Sequence[Scored]) -> str:
+    header = ("classifier", "class", "true reliance", "spurious score", "beyond its control", "flagged", "false alarms")
+    lines = [
+        (
+            own.name,
+            own.target,
+            _signed(own.truth),
+            _signed(own.score),
+            _signed(own.difference),
+            "yes" if own.flagged else "",
+            share(Share(own.alarms, own.free, wilson(own.alarms, own.free))),
+        )
+        for own in scored
+    ]
+    known = [(own.truth, own.difference) for own in scored if own.difference is not None]
+    rank = _signed(spearman(*zip(*known, strict=True)))
+    return f"Spearman of true reliance with the score beyond its control: {rank}.\n\n{table(header, lines)}"
+
+
+def _signed(value: float | None) -> str:
+    return "" if value is None or np.isnan(value) else f"{value:.2f}".replace("-", "−")
