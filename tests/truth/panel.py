@@ -3,8 +3,8 @@
 Trained: networks that see cues as the label's only sign, networks that see none, both also on noisy pictures. Composed:
 the log-probabilities of two of them, weighed; so reliance goes from none to full in steps, for backgrounds (large) and
 props (small) apart, and below zero where the cue speaks *against* its class. Whatever a member was made of, its true
-reliance is measured on the file itself, with exact masks and swapped cues. Some are surer or less sure of the same answers:
-what they rely on is the same, so a measure that moves with it measures something else.
+reliance is measured on the file itself, with exact masks and swapped cues. Some are surer or less sure of the same
+answers: what they rely on is the same, so a measure that moves with it measures something else.
 """
 
 from __future__ import annotations
