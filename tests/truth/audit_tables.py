@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -101,9 +102,19 @@ def write(
         f"### True reliance by class\n\n{_truth(members, classes)}",
         f"### Planted artefacts\n\n{_artefacts(scored)}",
     ]
-    write_document(
-        document, "\n".join(parts), {"scores": [asdict(own) for own in found], "members": list(map(asdict, members))}
-    )
+    figures = {
+        "scores": [asdict(own) for own in found],
+        "members": [_record(own) for own in members],
+        "artefacts": [asdict(own) for own in scored],
+    }
+    write_document(document, "\n".join(parts), figures)
+
+
+def _record(member: Member) -> dict[str, Any]:
+    """What is kept of a classifier: its truth by class, the means of all measures and what is flagged."""
+    means = {name: None if value is None else round(value, 4) for name, value in member.means.items()}
+    truth = {name: round(value, 4) for name, value in member.truth.items()}
+    return {"name": member.name, "truth": truth, "means": means, "flagged": member.flagged}
 
 
 def _measures(found: Sequence[Score]) -> str:
