@@ -62,9 +62,9 @@ class RunningServer:
         (worker,) = self.get("/readyz").json()["workers"]
         return psutil.Process(worker["process"])
 
-    def get(self, path: str) -> httpx.Response:
+    def get(self, path: str, timeout: float = 30) -> httpx.Response:
         """Something by a connection of its own; TLS, which no service here speaks, would take longest to set up."""
-        return httpx.get(self.url + path, timeout=30, verify=False)
+        return httpx.get(self.url + path, timeout=timeout, verify=False)
 
     def ask(self, *contents: bytes, **fields: str | list[str]) -> httpx.Response:
         """A request for masks."""
@@ -193,7 +193,11 @@ StartServer = Callable[..., RunningServer]
 
 @pytest.fixture(scope="session")
 def start_server(banks_dir: Path, redis_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[StartServer]:
-    """Starts further services with settings of their own; each is stopped at the end of the session at the latest."""
+    """Starts further services with settings of their own; each is stopped at the end of the session at the latest.
+
+    They have a database of Redis apart from the shared service: whoever shares Redis shares the store too, and tells
+    of the ends of jobs, or finds no webhooks to tell.
+    """
     started: list[RunningServer] = []
 
     def start(*, wait: bool = True, **changes: object) -> RunningServer:
@@ -202,7 +206,7 @@ def start_server(banks_dir: Path, redis_url: str, tmp_path_factory: pytest.TempP
             "data_dir": folder / "data",
             "banks_dir": banks_dir,
             "default_bank": "tiny",
-            "redis_url": redis_url,
+            "redis_url": f"{redis_url}?db=5",
             "port": free_port(),
             "device": "cpu",
             "runtime": "torch",
@@ -247,9 +251,9 @@ def _end(servers: list[RunningServer]) -> None:
 
 
 @pytest.fixture(scope="session")
-def server(start_server: StartServer) -> RunningServer:
+def server(start_server: StartServer, redis_url: str) -> RunningServer:
     """The service that most tests share; no test may stop it or change what others see."""
-    return start_server()
+    return start_server(redis_url=redis_url)
 
 
 @pytest.fixture(scope="session")

@@ -106,6 +106,7 @@ def test_a_bank_goes_out_and_comes_back_as_the_same_bytes(http: httpx.Client, el
         "classes": 5,
         "labelled_classes": 4,
         "features": 14,
+        "grouping": "predicted",
     }
     assert answer.headers["Location"] == f"/v1/banks/{bank.digest}"
     assert send(http, file).status_code == 200

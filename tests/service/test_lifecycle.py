@@ -27,9 +27,9 @@ def large_pictures(count: int) -> list[bytes]:
 
 
 def refuses_connections(server: RunningServer) -> bool:
-    """Whether nobody listens any more."""
+    """Whether nobody answers any more: the socket is open until the last process has ended."""
     try:
-        server.get("/livez")
+        server.get("/livez", timeout=5)
     except httpx.TransportError:
         return True
     return False

@@ -86,7 +86,7 @@ class Link:
     def next(self) -> LabelPanel | None:
         about = LabelClass(name="kite", description="", index=4)
         panel = LabelPanel(
-            panel="4-7", stage="labels", **{"class": about}, feature_index=7,
+            panel="4-7", stage="labels", **{"class": about}, feature_index=7, rank=1,
             panel_href="/v1/label/pictures/panels/4-7.jpg", tile=TILE, columns=4, prototype=True, place=1, of=1,
         )  # fmt: skip
         return None if self.answers else panel
