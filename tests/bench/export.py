@@ -118,9 +118,7 @@ def _memory(folder: Path) -> Ratio:
         with redis(folder / f"export-{pictures}", threads=os.cpu_count() or 1) as settings:
             store = JobQueue(settings).store
             dataset = _import(store, settings, "cifar10-train.zip")
-            request = ExportRequest(
-                dataset=dataset, bank="cifar10", validity="all", max_pictures=pictures, batch_size=100
-            )
+            request = ExportRequest(dataset=dataset, bank="cifar10", max_pictures=pictures, batch_size=100)
             with workers(settings, 1) as (pid,):
                 memory = Memory(pid)
                 memory.start()
