@@ -11,14 +11,13 @@ import random
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
-from threading import Event as Signal
-from threading import Thread
 from typing import Any
 from uuid import uuid4
 
 import structlog
 
 from jobs.addresses import networks
+from jobs.background import repeating
 from jobs.errors import NotFound, Unavailable
 from jobs.headlines import Headlines
 from jobs.queue import JobQueue
@@ -35,7 +34,6 @@ MOST_AT_ONCE = 32
 """Webhooks that are sent to at the same time."""
 LEASE_SECONDS = 6 * SECONDS
 GROWTH, LONGEST_PAUSE = 4.0, 4 * 3600.0
-LONGEST_GOODBYE = 1.0
 
 
 class Announcer:
@@ -165,21 +163,9 @@ def pause_after(attempts: int, first: float) -> float:
 @contextmanager
 def announcing(announcer: Announcer) -> Iterator[None]:
     """Announce from a thread for as long as the block lasts."""
-    ended = Signal()
 
-    def go_on() -> None:
-        pause = 0.0
-        while not ended.wait(pause):
-            try:
-                pause = 0.0 if announcer.step() else POLL_SECONDS
-            except Exception as error:  # whatever it was, the next try may succeed
-                pause = POLL_SECONDS
-                log.warning("could not announce", reason=str(error))
+    def step() -> float:
+        return 0.0 if announcer.step() else POLL_SECONDS
 
-    thread = Thread(target=go_on, name="announcer", daemon=True)
-    thread.start()
-    try:
+    with repeating("announce", step, first=0.0, after_failure=POLL_SECONDS):
         yield
-    finally:
-        ended.set()
-        thread.join(LONGEST_GOODBYE)

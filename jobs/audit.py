@@ -25,7 +25,7 @@ from jobs.class_map import REASONS
 from jobs.classification import classify
 from jobs.datasets import Sample, Skipped
 from jobs.donors import Donor, Donors
-from jobs.measurement import Batch, Changed, OwnFeatures, Scope
+from jobs.measurement import Batch, Changed, Measurement, OwnFeatures, Scope
 from jobs.measurements import cue_swaps, region_noise
 from jobs.pictures import PictureError, decode
 from jobs.swaps import lenders, regions, swap
@@ -68,12 +68,13 @@ def audit_shard(
     donors = _donors(subjects, request, max_pixels)
     scope = scope_of(subjects.bank, subjects.classes, subjects.pictures, request.seed)
     run = _Pass(_pictures_per_batch(request, subjects.preprocessing), max_pixels, progress)
-    audit = partial(_audit, subjects=subjects, request=request, donors=donors, scope=scope)
+    chosen = request.chosen()
+    audit = partial(_audit, subjects=subjects, request=request, chosen=chosen, donors=donors, scope=scope)
     run.over(samples, subjects, subjects.backbone.preprocessing, audit)
     for name, own in (further or {}).items():
         second = replace(subjects, classes=subjects.further[name])
         run.over(own, second, subjects.preprocessing, partial(_answer, subjects=second, name=name))
-    schema = rows.schema(column for own, _ in request.chosen() for column in own.columns)
+    schema = rows.schema(column for own, _ in chosen for column in own.columns)
     table = pa.concat_tables([schema.empty_table(), *run.tables], promote_options="default")
     return table.replace_schema_metadata({rows.RAN_ON: subjects.ran_on().model_dump_json()})
 
@@ -170,7 +171,14 @@ def _see(batch: Sequence[View], subjects: Subjects) -> tuple[Features, Seen]:
     return features, Seen.of(features, selection, [p.source for p in batch], [p.target for p in batch])
 
 
-def _audit(batch: list[View], subjects: Subjects, request: AuditRequest, donors: Donors, scope: Scope) -> pa.Table:
+def _audit(
+    batch: list[View],
+    subjects: Subjects,
+    request: AuditRequest,
+    chosen: Sequence[tuple[Measurement, Any]],
+    donors: Donors,
+    scope: Scope,
+) -> pa.Table:
     """The rows of some pictures, at most as many as go through a network at once."""
     with torch.inference_mode():
         features, seen = _see(batch, subjects)
@@ -195,11 +203,11 @@ def _audit(batch: list[View], subjects: Subjects, request: AuditRequest, donors:
             own_features,
         )
         shared = [_corrupted(together, variants), _swapped(together, lent)]
-        own = [changed for measurement, asked in request.chosen() for changed in measurement.changed(together, asked)]
+        own = [changed for measurement, asked in chosen for changed in measurement.changed(together, asked)]
         most = _pictures_per_batch(request, subjects.preprocessing)
         logits, energy = classify(pixels, clean, [*shared, *own], subjects.predict, most)
     noted: dict[str, Any] = {}
-    for measurement, asked in request.chosen():
+    for measurement, asked in chosen:
         noted |= measurement.noted(together, asked, scope)
     answered = len(batch) + sum(len(changed.picture) for changed in shared)
     tables = [rows_of_features(together, variants, lent, logits[:answered], energy[:answered], subjects, noted)]

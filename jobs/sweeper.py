@@ -9,16 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from threading import Event, Thread
 
 import structlog
 
+from jobs.background import repeating
 from jobs.queue import PLAN, REDUCE, SHARD, JobQueue
 from jobs.restore import restore
 
 log = structlog.get_logger()
-
-LONGEST_GOODBYE = 1.0  # seconds; a sweep that hangs on a dead Redis does not hold its process up
 
 
 class Sweeper:
@@ -74,20 +72,11 @@ def sweeping(queue: JobQueue) -> Iterator[None]:
     A process that is always there does so: where workers are started by the length of the queue, nobody else is left
     to find what the last of them lost.
     """
-    ended = Event()
-    sweeper = Sweeper(queue)
+    sweeper, pause = Sweeper(queue), queue.settings.sweep_seconds
 
-    def go_on() -> None:
-        while not ended.wait(queue.settings.sweep_seconds):
-            try:
-                sweeper.sweep()
-            except Exception as error:  # whatever it was, the next look may succeed
-                log.warning("could not sweep", reason=str(error))
+    def step() -> float:
+        sweeper.sweep()
+        return pause
 
-    thread = Thread(target=go_on, name="sweeper", daemon=True)
-    thread.start()
-    try:
+    with repeating("sweep", step, first=pause, after_failure=pause):
         yield
-    finally:
-        ended.set()
-        thread.join(LONGEST_GOODBYE)

@@ -9,7 +9,6 @@ from itertools import combinations
 
 import pytest
 from PIL import Image
-from torch import Tensor
 
 from jobs.audit import audit_shard
 from jobs.audit_request import AuditRequest
@@ -19,7 +18,6 @@ from jobs.counts import Counts
 from jobs.datasets import Sample
 from jobs.findings import Findings
 from jobs.reduction import find
-from models.backbone import Features
 from models.bank import Bank
 from models.bank_folders import find_banks
 from models.classifiers import open_classifier
@@ -29,6 +27,7 @@ from models.planted.scenes import CLASSES, draw_scene
 from models.shipped import PLANTED_FAMILY
 from models.training.recipes import PLANTED_TEST_RATES
 from tests.jobs import world
+from tests.truth.audits import remembering
 
 PER_CLASS = 100
 SEED = 77
@@ -62,17 +61,7 @@ def samples(bank: Bank) -> list[Sample]:
 @pytest.fixture(scope="module")
 def findings(bank: Bank, samples: list[Sample], true_reliance: dict[str, float]) -> dict[str, Findings]:
     threads = int(os.environ.get("OMP_NUM_THREADS", "1"))
-    backbone = bank.backbone(threads=threads)
-    forward, seen = backbone.forward, dict[bytes, Features]()
-
-    def once(pictures: Tensor) -> Features:
-        """All members are shown the same pictures, so the backbone sees them for the first only."""
-        key = pictures.numpy().tobytes()
-        if key not in seen:
-            seen[key] = forward(pictures)
-        return seen[key]
-
-    backbone.forward = once
+    backbone = remembering(bank.backbone(threads=threads))
     found = {}
     for name in true_reliance:
         spec = ClassifierSpec.model_validate_json((PLANTED_FAMILY / f"{name}.spec.json").read_text())
