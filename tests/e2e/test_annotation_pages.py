@@ -93,6 +93,12 @@ def expect_turned(page: Page, panel: str) -> None:
     shown(page)
 
 
+def wait_for_panels(page: Page, number: int) -> None:
+    """Wait until the pictures of so many panels have arrived: of the one that is shown, and of those loaded ahead."""
+    names = 'performance.getEntriesByType("resource").map((one) => one.name)'
+    wait_for(lambda: len({name for name in page.evaluate(names) if "/panels/" in name}) >= number, seconds=30)
+
+
 # --- Labelling
 
 
@@ -303,7 +309,7 @@ def test_the_store_away_in_mid_vote_and_a_killed_service_cost_no_answer(
         first = start_server(redis_url=redis.url)
         session = new_session(first)
         page = open_page(link_of(session.invite("Ada")), base=first.url)
-        shown(page)
+        wait_for_panels(page, 3)  # so that each answer turns to one that was loaded ahead, whatever is away
         store, away = first.settings.data_dir / "store", first.settings.data_dir / "away"
         store.rename(away)
         answers = [answer(page, reason="the disk is away")]
@@ -324,7 +330,7 @@ def test_the_store_away_in_mid_vote_and_a_killed_service_cost_no_answer(
         expect(page.locator("#saved-words")).to_contain_text(
             "No connection to the service: 1 answer kept on this device"
         )
-        expect_turned(page, answers[1])  # the next panel was loaded ahead
+        expect_turned(page, answers[1])
         again = start_server(redis_url=redis.url, port=first.settings.port, data_dir=first.settings.data_dir)
         page.get_by_role("button", name="Send now").click()
         expect_saved(page)

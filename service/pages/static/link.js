@@ -51,7 +51,7 @@ export class Link {
   /** A picture as an address within this page. */
   async picture(href) {
     const headers = { Authorization: `Bearer ${this.token}` };
-    const response = await fetch(href, { credentials: "omit", headers });
+    const response = await fetch(href, { credentials: "omit", signal: AbortSignal.timeout(SECONDS * 1000), headers });
     if (!response.ok) throw new Error(`picture ${response.status}`);
     return URL.createObjectURL(await response.blob());
   }
