@@ -60,7 +60,7 @@ from service.routes import (
 from service.routes import (
     annotations as annotation_sessions,
 )
-from service.submission import Submission
+from service.submission import ClientGone, Submission, end_unanswered
 from service.tickets import Tickets
 
 ROUTERS: tuple[APIRouter, ...] = (
@@ -212,6 +212,7 @@ def build_server(settings: Settings, folder: Path) -> Server:
         Middleware(BodyLimit, settings=settings),
     ]
     install(app)
+    app.add_exception_handler(ClientGone, end_unanswered)
     for router in ROUTERS:
         app.include_router(router)
     openapi.complete(app)

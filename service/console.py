@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from enum import IntEnum
 
+from pydantic import ValidationError
 from rich.console import Console
 from rich.markup import escape
 from rich.progress import (
@@ -58,6 +59,11 @@ def complain(message: str, field: str | None = None, remedy: str | None = None) 
     err.print(f"[bold red]error:[/] {escape(message)}{place}")
     if remedy:
         err.print(f"[bold]remedy:[/] {escape(remedy)}")
+
+
+def faults(error: ValidationError, whole: str = "") -> str:
+    """What is wrong with which field, in a line; `whole` names the place of what no single field is to blame for."""
+    return "; ".join(f"{'.'.join(map(str, fault['loc'])) or whole}: {fault['msg']}" for fault in error.errors())
 
 
 def table(*columns: str, title: str | None = None) -> Table:

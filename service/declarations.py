@@ -7,6 +7,7 @@ from typing import Any, TypeVar
 from pydantic import BaseModel, ValidationError
 
 from service.problems import FieldError, Problem
+from service.uploads import upload_form
 
 Declaration = TypeVar("Declaration", bound=BaseModel)
 
@@ -18,28 +19,14 @@ def form(file: str, kind: type[BaseModel]) -> dict[str, Any]:
         file: what the file is.
         kind: of the declaration.
     """
-    return {
-        "requestBody": {
-            "required": True,
-            "content": {
-                "multipart/form-data": {
-                    "schema": {
-                        "type": "object",
-                        "required": ["file", "spec"],
-                        "properties": {
-                            "file": {"type": "string", "format": "binary", "description": file},
-                            "spec": {
-                                "type": "string",
-                                "contentMediaType": "application/json",
-                                "description": f"What it declares: a `{kind.__name__}` as JSON.",
-                            },
-                        },
-                    },
-                    "encoding": {"spec": {"contentType": "application/json"}},
-                }
-            },
-        }
+    declared = {
+        "type": "string",
+        "contentMediaType": "application/json",
+        "description": f"What it declares: a `{kind.__name__}` as JSON.",
     }
+    made = upload_form(file, {"spec": declared}, required=["spec"])
+    made["requestBody"]["content"]["multipart/form-data"]["encoding"] = {"spec": {"contentType": "application/json"}}
+    return made
 
 
 def read_declaration(kind: type[Declaration], text: str | None) -> Declaration:

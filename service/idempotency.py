@@ -13,13 +13,15 @@ import json
 import re
 import secrets
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Annotated
 
-from fastapi import Header, Response
+from fastapi import Header, Request, Response
 from pydantic import BaseModel
 
 from jobs.ledger import Ledger
 from jobs.redis_client import answering
+from service.auth import Principal
 from service.problems import Problem
 
 PREFIX = "cuecheck:idempotency:"
@@ -41,6 +43,21 @@ IdempotencyKey = Annotated[
 ]
 
 
+@dataclass(frozen=True)
+class Done:
+    """How a request that was carried out is answered.
+
+    Attributes:
+        body: JSON.
+        location: path of what it made or changed.
+        status: of the answer.
+    """
+
+    body: str
+    location: str
+    status: int = 201
+
+
 class _Held(BaseModel):
     """What is remembered of a key: whom it belongs to, and the answer as soon as there is one."""
 
@@ -56,9 +73,7 @@ class Idempotency:
     def __init__(self, ledger: Ledger) -> None:
         self._redis = ledger.client
 
-    def once(
-        self, key: str | None, principal: str, action: str, fingerprint: str, act: Callable[[], Response]
-    ) -> Response:
+    def once(self, key: str | None, principal: str, action: str, fingerprint: str, act: Callable[[], Done]) -> Response:
         """Answer a request: from memory, or by acting. A refusal is not remembered: its cause may be mended.
 
         Args:
@@ -66,7 +81,7 @@ class Idempotency:
             principal: Who asks: keys of different callers never meet.
             action: Method and path.
             fingerprint: Digest of everything in the body.
-            act: Carries the request out; its answer must be JSON.
+            act: Carries the request out.
 
         Raises:
             Problem: `invalid` for a key that is not 1 to 255 visible ASCII characters, `key-reused` if it came with
@@ -74,7 +89,7 @@ class Idempotency:
             Unavailable: Redis does not answer.
         """
         if key is None:
-            return act()
+            return _answer(act())
         _require_sound(key)
         name = PREFIX + fingerprint_of(principal, action, key)
         held = self._claim(name, fingerprint)
@@ -86,15 +101,16 @@ class Idempotency:
                 remedy="Use a fresh key for a different request.",
             )
         if held.status is not None:
-            headers = {"Location": held.location, "Idempotency-Replayed": "true"}
-            return Response(held.body, held.status, headers, media_type="application/json")
+            answer = _answer(Done(held.body, held.location, held.status))
+            answer.headers["Idempotency-Replayed"] = "true"
+            return answer
         try:
-            response = act()
+            done = act()
         except BaseException:
             self._forget(name)
             raise
-        self._remember(name, fingerprint, response)
-        return response
+        self._remember(name, fingerprint, done)
+        return _answer(done)
 
     def seed(self, key: str | None, principal: str, action: str) -> bytes:
         """32 random bytes of one request, the same whenever it is sent again: for what is answered and never kept.
@@ -128,14 +144,21 @@ class Idempotency:
         self._redis.delete(name)
 
     @answering
-    def _remember(self, name: str, fingerprint: str, response: Response) -> None:
-        held = _Held(
-            fingerprint=fingerprint,
-            status=response.status_code,
-            location=response.headers["Location"],
-            body=bytes(response.body).decode(),
-        )
+    def _remember(self, name: str, fingerprint: str, done: Done) -> None:
+        held = _Held(fingerprint=fingerprint, status=done.status, location=done.location, body=done.body)
         self._redis.set(name, held.model_dump_json(), ex=REMEMBER_SECONDS)
+
+
+def answer_once(
+    request: Request, principal: Principal, key: str | None, fingerprint: str, act: Callable[[], Done]
+) -> Response:
+    """Answer a POST, which its key and its path name. Arguments and errors as for `Idempotency.once`."""
+    idempotency: Idempotency = request.app.state.idempotency
+    return idempotency.once(key, principal.id, f"POST {request.url.path}", fingerprint, act)
+
+
+def _answer(done: Done) -> Response:
+    return Response(done.body, done.status, {"Location": done.location}, media_type="application/json")
 
 
 def _require_sound(key: str) -> None:

@@ -10,7 +10,7 @@ from pydantic import BaseModel
 from jobs.queue import JobQueue
 from jobs.records import JobRecord, JobState
 from service.auth import Principal
-from service.idempotency import Idempotency, fingerprint_of
+from service.idempotency import Done, answer_once, fingerprint_of
 from service.problems import Problem, problem_responses
 
 SUBMITTED: dict[int | str, dict[str, Any]] = {
@@ -39,17 +39,13 @@ def submit_job(request: Request, principal: Principal, wanted: BaseModel, key: s
         200 with the record of a job that is done already, else 202; `Location` leads to the job.
     """
     queue: JobQueue = request.app.state.queue
-    idempotency: Idempotency = request.app.state.idempotency
 
-    def act() -> Response:
+    def act() -> Done:
         record = queue.submit(wanted)
         status = 200 if record.state.is_final else 202
-        headers = {"Location": f"/v1/jobs/{record.id}"}
-        return Response(record.model_dump_json(), status, headers, media_type="application/json")
+        return Done(record.model_dump_json(), f"/v1/jobs/{record.id}", status)
 
-    return idempotency.once(
-        key, principal.id, f"POST {request.url.path}", fingerprint_of(wanted.model_dump_json()), act
-    )
+    return answer_once(request, principal, key, fingerprint_of(wanted.model_dump_json()), act)
 
 
 def succeeded(record: JobRecord, result: str) -> JobRecord:

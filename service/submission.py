@@ -18,6 +18,7 @@ from litserve import LitAPI, LitServer
 from litserve.server import RegularRequestHandler
 from litserve.utils import LitAPIStatus, ResponseBufferItem
 from starlette.requests import Request
+from starlette.responses import Response
 
 from service.answers import Answer
 from service.engine import PictureTask
@@ -53,7 +54,7 @@ class Submission(RegularRequestHandler):
         self.deadline_seconds = deadline_seconds
 
     async def answers(self, tasks: Sequence[PictureTask], request: Request) -> list[Answer]:
-        """Have pictures explained.
+        """Have pictures explained, and count what becomes of them.
 
         Args:
             tasks: the pictures of one request.
@@ -78,12 +79,18 @@ class Submission(RegularRequestHandler):
             worker = self.tickets.worker
             await self._put(waits, deadline)
             await self._wait(waits, worker, request, deadline)
-            return [_answer(wait, self.tickets) for wait in waits]
+            answers = [_answer(wait, self.tickets) for wait in waits]
+        except ClientGone:
+            metrics().pictures.labels("client-gone").inc(len(tasks))
+            raise
         finally:
             for wait in waits:
                 self.server.response_buffer.pop(wait.uid, None)
                 self.tickets.release(wait.ticket)
             self._count_waiting()
+        for answer in answers:
+            metrics().pictures.labels(answer.problem.kind if answer.problem else "answered").inc()
+        return answers
 
     async def _put(self, waits: Sequence[_Wait], deadline: float) -> None:
         """Each put crosses two sockets with the picture's bytes, so large ones must not hold up the event loop."""
@@ -139,6 +146,11 @@ async def _hang_up(request: Request) -> None:
     """Returns when the client has gone; the body must have been read to its end."""
     while (await request.receive())["type"] != "http.disconnect":
         pass
+
+
+def end_unanswered(request: Request, error: Exception) -> Response:
+    """End a request whose client has gone, with nginx's code for that: for the log and the metrics."""
+    return Response(status_code=499)
 
 
 def _answer(wait: _Wait, tickets: Tickets) -> Answer:

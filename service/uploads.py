@@ -5,7 +5,7 @@ How much may arrive, and how slowly, is bounded for every request by `service.li
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,6 +27,22 @@ MAX_FIELDS = 4
 
 UPLOAD_REFUSED = ("malformed", "timeout", "too-large", "unsupported-media", "invalid", "key-reused")
 """Problems that any upload may end in, beside those of whoever is not let in."""
+
+
+def upload_form(file: str, beside: Mapping[str, Mapping[str, Any]], required: Sequence[str] = ()) -> dict[str, Any]:
+    """The OpenAPI description of a form that `receive` reads.
+
+    Args:
+        file: what the file is.
+        beside: the text fields beside it, each with its schema.
+        required: those of them that must be there.
+    """
+    schema = {
+        "type": "object",
+        "required": ["file", *required],
+        "properties": {"file": {"type": "string", "format": "binary", "description": file}, **beside},
+    }
+    return {"requestBody": {"required": True, "content": {"multipart/form-data": {"schema": schema}}}}
 
 
 @dataclass(frozen=True)

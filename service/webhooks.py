@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any, Self
 
-import httpx
 from pydantic import BaseModel
 
 from jobs.webhook import Subscription, Webhook
 from jobs.webhook_deliveries import Delivery
-
-Send = Callable[..., httpx.Response]
+from service.wire import Wire
 
 
 class ShownWebhook(Subscription):
@@ -42,27 +40,26 @@ class DeliveryList(BaseModel):
 class WebhookClient:
     """Made by `Client.webhooks`; needs a key with the scope `admin`."""
 
-    def __init__(self, send: Send) -> None:
-        self._send = send
+    def __init__(self, wire: Wire) -> None:
+        self._wire = wire
 
     def add(self, wanted: Subscription) -> Webhook:
         """Subscribe; the answer has the secret, which is shown this once."""
         body: dict[str, Any] = wanted.model_dump(mode="json", exclude_none=True)
-        return Webhook.model_validate_json(self._send("POST", "/v1/webhooks", json=body).content)
+        return Webhook.model_validate_json(self._wire.post("/v1/webhooks", body).content)
 
     def list(self) -> Sequence[ShownWebhook]:
         """All of them."""
-        return WebhookList.model_validate_json(self._send("GET", "/v1/webhooks").content).webhooks
+        return self._wire.get(WebhookList, "/v1/webhooks").webhooks
 
     def remove(self, webhook: str) -> None:
         """Send nothing more there."""
-        self._send("DELETE", f"/v1/webhooks/{webhook}")
+        self._wire.send("DELETE", f"/v1/webhooks/{webhook}")
 
     def test(self, webhook: str) -> Delivery:
         """Send a test event now; what came of it."""
-        return Delivery.model_validate_json(self._send("POST", f"/v1/webhooks/{webhook}/test").content)
+        return Delivery.model_validate_json(self._wire.send("POST", f"/v1/webhooks/{webhook}/test").content)
 
     def deliveries(self, webhook: str, limit: int = 50) -> Sequence[Delivery]:
         """What was sent there, the newest first."""
-        answer = self._send("GET", f"/v1/webhooks/{webhook}/deliveries", params={"limit": limit})
-        return DeliveryList.model_validate_json(answer.content).deliveries
+        return self._wire.get(DeliveryList, f"/v1/webhooks/{webhook}/deliveries", params={"limit": limit}).deliveries

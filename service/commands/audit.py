@@ -11,8 +11,8 @@ import typer
 from jobs.records import JobRecord
 from service.commands.connection import connect
 from service.commands.gate import decide, read
-from service.commands.subjects import asked, classifier_id, dataset_id, pairs
-from service.commands.waiting import await_end
+from service.commands.subjects import Classifier, ClassMap, Dataset, Spec, asked, classifier_id, dataset_id, pairs
+from service.commands.waiting import Wait, await_end
 from service.console import complain, out
 
 if TYPE_CHECKING:
@@ -26,18 +26,14 @@ def register(app: typer.Typer) -> None:
 
 def audit(
     context: typer.Context,
-    classifier: Annotated[str, typer.Argument(help="ONNX or safetensors file, or the id of an uploaded one.")],
-    dataset: Annotated[str, typer.Argument(help="Zip or tar of class folders, or the id of an uploaded one.")],
-    spec: Annotated[
-        Path | None, typer.Option(help="JSON declaration of the classifier; FILE.spec.json if left out.")
-    ] = None,
+    classifier: Classifier,
+    dataset: Dataset,
+    spec: Spec = None,
     bank: Annotated[str | None, typer.Option(help="Feature bank; the service's default if left out.")] = None,
     classes: Annotated[
         list[str] | None, typer.Option("--class", "-c", help="Audit only this class of the bank; repeatable.")
     ] = None,
-    class_map: Annotated[
-        list[str] | None, typer.Option("--map", help="THEIRS=BANKS, where a class has another name; repeatable.")
-    ] = None,
+    class_map: ClassMap = None,
     sigma: Annotated[float | None, typer.Option(help="Strength of the noise.")] = None,
     seed: Annotated[int | None, typer.Option(help="Of the noise.")] = None,
     measure: Annotated[
@@ -46,7 +42,7 @@ def audit(
     ] = None,
     max_pictures: Annotated[int | None, typer.Option(help="At most this many, spread over the data set.")] = None,
     folder: Annotated[Path, typer.Option("--out", "-o", help="Folder for report.html and report.json.")] = Path(),
-    wait: Annotated[bool, typer.Option(help="Wait for the end; without it the job's id is printed.")] = True,
+    wait: Wait = True,
     gate: Annotated[
         Path | None,
         typer.Option(help="Rules to hold the audit against, see docs/gate.md; exit code 0 pass, 1 fail, 2 undecided."),
@@ -86,10 +82,7 @@ def audit(
                 "max_pictures": max_pictures,
             },
         )
-        if not wait:
-            out.print(job.id)
-            return
-        finish(client, job, folder)
+        finish(client, job, folder, wait)
         if mlflow is not None:
             _log(client, job.id, mlflow, experiment)
         if wanted is not None:
@@ -133,11 +126,14 @@ def submit(client: Client, fields: dict[str, Any]) -> JobRecord:
     return client.submit_audit(asked(AuditRequest, fields))
 
 
-def finish(client: Client, job: JobRecord, folder: Path) -> None:
-    """Follow an audit to its end with a progress bar, print what it found and save its report."""
+def finish(client: Client, job: JobRecord, folder: Path, wait: bool = True) -> None:
+    """Follow an audit to its end with a progress bar, print what it found and save its report.
+
+    wait: as for `await_end`.
+    """
     from service.headline import print_headline
 
-    await_end(client, job)
+    await_end(client, job, wait)
     print_headline(client.report(job.id))
     folder.mkdir(parents=True, exist_ok=True)
     for name, media_type in (("report.json", "application/json"), ("report.html", "text/html")):

@@ -9,7 +9,7 @@ import typer
 from pydantic import ValidationError
 
 from service.commands.connection import connect
-from service.console import byte_progress, err, lines, out, table
+from service.console import byte_progress, err, faults, lines, out, table
 
 if TYPE_CHECKING:
     from jobs.classifiers import ClassifierRecord
@@ -27,8 +27,7 @@ def read_spec(file: Path) -> ClassifierSpec:
     try:
         return ClassifierSpec.model_validate_json(file.read_bytes())
     except ValidationError as error:
-        faults = "; ".join(f"{'.'.join(map(str, e['loc'])) or 'file'}: {e['msg']}" for e in error.errors())
-        raise typer.BadParameter(f"{file}: {faults}") from error
+        raise typer.BadParameter(f"{file}: {faults(error, whole='file')}") from error
     except OSError as error:
         raise typer.BadParameter(f"{file} cannot be read: {error.strerror}") from error
 

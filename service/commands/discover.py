@@ -10,8 +10,8 @@ import typer
 from rich.text import Text
 
 from service.commands.connection import connect
-from service.commands.subjects import asked, classifier_id, dataset_id, pairs
-from service.commands.waiting import await_end
+from service.commands.subjects import Dataset, Spec, asked, classifier_id, dataset_id, pairs
+from service.commands.waiting import Wait, await_end
 from service.console import lines, out, table
 
 if TYPE_CHECKING:
@@ -20,16 +20,14 @@ if TYPE_CHECKING:
 
 def discover(
     context: typer.Context,
-    dataset: Annotated[str, typer.Argument(help="Zip or tar of class folders, or the id of an uploaded one.")],
+    dataset: Dataset,
     encoder: Annotated[str, typer.Option("--encoder", "-e", help="Id of an encoder, or bank:NAME for a bank's own.")],
     channels: Annotated[int | None, typer.Option(help="Neural features per class, by importance.")] = None,
     components: Annotated[int | None, typer.Option(help="Neural principal components per class.")] = None,
     classifier: Annotated[
         str | None, typer.Option(help="ONNX or safetensors file, or an id: what tells its failures joins in.")
     ] = None,
-    spec: Annotated[
-        Path | None, typer.Option(help="JSON declaration of the classifier; FILE.spec.json if left out.")
-    ] = None,
+    spec: Spec = None,
     failure_depth: Annotated[int | None, typer.Option(help="Depth of the tree that tells its failures.")] = None,
     grouping: Annotated[
         str | None, typer.Option(help="Which pictures form a class's group: predicted, label or both.")
@@ -48,7 +46,7 @@ def discover(
     attack_steps: Annotated[int | None, typer.Option(help="Steps of the feature attack.")] = None,
     seed: Annotated[int | None, typer.Option(help="Of prototypes and of the choice of pictures.")] = None,
     max_pictures: Annotated[int | None, typer.Option(help="At most this many, spread over the data set.")] = None,
-    wait: Annotated[bool, typer.Option(help="Wait for the end; without it the job's id is printed.")] = True,
+    wait: Wait = True,
 ) -> None:
     """Upload what is not uploaded yet, look over the pictures, and leave a draft bank to be labelled.
 
@@ -78,10 +76,7 @@ def discover(
             },
         )
         job = client.submit_discovery(request)
-        if not wait:
-            out.print(job.id)
-            return
-        await_end(client, job)
+        await_end(client, job, wait)
         _print(client.draft(job.id))
         out.print(f"\ndraft: {client.url}/drafts/{job.id}", soft_wrap=True)
 

@@ -13,7 +13,7 @@ from jobs.settings import Settings
 from jobs.store import Store
 from service.commands import training
 from service.commands.connection import connect
-from service.console import byte_progress, err, lines, out, table
+from service.console import byte_progress, err, faults, lines, out, table
 
 if TYPE_CHECKING:
     from jobs.catalogue import CatalogueEntry
@@ -234,8 +234,7 @@ def _declared(given: bytes | dict[str, Any]) -> EncoderDeclaration:
             return EncoderDeclaration.model_validate_json(given)
         return EncoderDeclaration.model_validate(given)
     except ValidationError as error:
-        faults = "; ".join(f"{'.'.join(map(str, e['loc'])) or 'file'}: {e['msg']}" for e in error.errors())
-        raise typer.BadParameter(faults) from error
+        raise typer.BadParameter(faults(error, whole="file")) from error
 
 
 def _summary(record: EncoderRecord) -> str:

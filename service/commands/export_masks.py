@@ -10,8 +10,8 @@ import typer
 from rich.text import Text
 
 from service.commands.connection import connect
-from service.commands.subjects import asked, dataset_id, pairs
-from service.commands.waiting import await_end
+from service.commands.subjects import ClassMap, Dataset, asked, dataset_id, pairs
+from service.commands.waiting import Wait, await_end
 from service.console import counted_progress, lines, out, table
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 def export_masks(
     context: typer.Context,
-    dataset: Annotated[str, typer.Argument(help="Zip or tar of class folders, or the id of an uploaded one.")],
+    dataset: Dataset,
     bank: Annotated[str | None, typer.Option("--bank", "-b", help="Feature bank, by name or digest.")] = None,
     folder: Annotated[
         Path | None,
@@ -30,9 +30,7 @@ def export_masks(
     classes: Annotated[
         list[str] | None, typer.Option("--class", "-c", help="Only this class of the bank; repeatable.")
     ] = None,
-    class_map: Annotated[
-        list[str] | None, typer.Option("--map", help="THEIRS=BANKS, where a class has another name; repeatable.")
-    ] = None,
+    class_map: ClassMap = None,
     features: Annotated[
         str | None, typer.Option("--features", "-f", help="all, core, spurious, or indices with commas.")
     ] = None,
@@ -49,7 +47,7 @@ def export_masks(
     max_pictures: Annotated[int | None, typer.Option(help="At most this many, spread over the data set.")] = None,
     seed: Annotated[int | None, typer.Option(help="Of the choice of pictures.")] = None,
     batch_size: Annotated[int | None, typer.Option(help="Pictures per forward.")] = None,
-    wait: Annotated[bool, typer.Option(help="Wait for the end; without it the job's id is printed.")] = True,
+    wait: Wait = True,
 ) -> None:
     """Write the masks of a whole data set, rank its pictures by spuriosity, and fetch it all.
 
@@ -78,10 +76,7 @@ def export_masks(
             "batch_size": batch_size,
         }
         job = client.submit_export(asked(ExportRequest, fields))
-        if not wait:
-            out.print(job.id)
-            return
-        await_end(client, job)
+        await_end(client, job, wait)
         manifest = client.export_manifest(job.id)
         if folder is not None:
             fetch(client, manifest, folder)

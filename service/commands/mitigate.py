@@ -9,8 +9,8 @@ import typer
 from rich.text import Text
 
 from service.commands.connection import connect
-from service.commands.subjects import asked, classifier_id, dataset_id, pairs
-from service.commands.waiting import await_end
+from service.commands.subjects import Classifier, ClassMap, Spec, asked, classifier_id, dataset_id, pairs
+from service.commands.waiting import Wait, await_end
 from service.console import out, table
 
 if TYPE_CHECKING:
@@ -26,12 +26,10 @@ def register(app: typer.Typer) -> None:
 
 def mitigate(
     context: typer.Context,
-    classifier: Annotated[str, typer.Argument(help="ONNX or safetensors file, or the id of an uploaded one.")],
+    classifier: Classifier,
     dataset: Annotated[str, typer.Argument(help="Pictures to fit on: an archive, or the id of an uploaded one.")],
     method: Annotated[str, typer.Option(help="spufix or head-refit.")],
-    spec: Annotated[
-        Path | None, typer.Option(help="JSON declaration of the classifier; FILE.spec.json if left out.")
-    ] = None,
+    spec: Spec = None,
     bank: Annotated[str | None, typer.Option(help="Feature bank; the service's default if left out.")] = None,
     held_out: Annotated[
         str | None, typer.Option(help="Pictures to judge by, file or id; if left out the pictures are split.")
@@ -40,14 +38,12 @@ def mitigate(
     classes: Annotated[
         list[str] | None, typer.Option("--class", "-c", help="Only this class of the bank; repeatable.")
     ] = None,
-    class_map: Annotated[
-        list[str] | None, typer.Option("--map", help="THEIRS=BANKS, where a class has another name; repeatable.")
-    ] = None,
+    class_map: ClassMap = None,
     lowest: Annotated[int | None, typer.Option(help="head-refit: pictures of each class.")] = None,
     weight_decay: Annotated[float | None, typer.Option(help="head-refit: penalty on the change.")] = None,
     seed: Annotated[int | None, typer.Option(help="Of the split and the audits.")] = None,
     folder: Annotated[Path, typer.Option("--out", "-o", help="Folder for the report and the changed file.")] = Path(),
-    wait: Annotated[bool, typer.Option(help="Wait for the end; without it the job's id is printed.")] = True,
+    wait: Wait = True,
 ) -> None:
     """Change a classifier's last linear layer, or what follows it, so that spurious features count less.
 
@@ -71,10 +67,7 @@ def mitigate(
             "seed": seed,
         }
         job = client.submit_mitigation(asked(MitigationRequest, fields))
-        if not wait:
-            out.print(job.id)
-            return
-        await_end(client, job)
+        await_end(client, job, wait)
         report = client.mitigation_report(job.id)
         folder.mkdir(parents=True, exist_ok=True)
         for name in ("mitigation.json", "mitigation.html", "mitigation.md", report.patched, "patched.spec.json"):

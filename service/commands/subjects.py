@@ -5,18 +5,26 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 from pydantic import BaseModel, ValidationError
 
 from service.commands.classifiers import read_spec, send_classifier
 from service.commands.datasets import send_dataset
+from service.console import faults
 
 if TYPE_CHECKING:
     from service.client import Client
 
 IDENTIFIER = re.compile(r"[0-9a-f]{64}")
+
+Dataset = Annotated[str, typer.Argument(help="Zip or tar of class folders, or the id of an uploaded one.")]
+Classifier = Annotated[str, typer.Argument(help="ONNX or safetensors file, or the id of an uploaded one.")]
+Spec = Annotated[Path | None, typer.Option(help="JSON declaration of the classifier; FILE.spec.json if left out.")]
+ClassMap = Annotated[
+    list[str] | None, typer.Option("--map", help="THEIRS=BANKS, where a class has another name; repeatable.")
+]
 
 Request = TypeVar("Request", bound=BaseModel)
 
@@ -50,9 +58,7 @@ def asked(kind: type[Request], fields: dict[str, Any]) -> Request:
     try:
         return kind.model_validate({name: value for name, value in fields.items() if value is not None})
     except ValidationError as error:
-        raise typer.BadParameter(
-            "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
-        ) from error
+        raise typer.BadParameter(faults(error)) from error
 
 
 def _file(given: str) -> Path:

@@ -12,9 +12,9 @@ import typer
 from jobs.records import JobRecord
 from service.client_errors import Busy, Refused
 from service.commands.connection import connect
-from service.commands.subjects import asked, dataset_id
-from service.commands.waiting import await_end
-from service.console import err, lines, out
+from service.commands.subjects import Dataset, asked, dataset_id
+from service.commands.waiting import Wait, await_end
+from service.console import err, lines
 
 if TYPE_CHECKING:
     from models.training.following import EpochRecord
@@ -31,7 +31,7 @@ def register(app: typer.Typer) -> None:
 
 def train(
     context: typer.Context,
-    dataset: Annotated[str, typer.Argument(help="Zip or tar of class folders, or the id of an uploaded one.")],
+    dataset: Dataset,
     name: Annotated[str, typer.Option(help="Short name of the encoder to be made.")],
     held_out: Annotated[
         str | None, typer.Option(help="What accuracies are measured on: a file, an id, or a share such as 0.1.")
@@ -60,7 +60,7 @@ def train(
     seed: Annotated[int | None, typer.Option(help="Of weights, order, attack and held-out share.")] = None,
     title: Annotated[str | None, typer.Option(help="What the encoder is, in a line.")] = None,
     licence: Annotated[str | None, typer.Option(help="Terms of its weights.")] = None,
-    wait: Annotated[bool, typer.Option(help="Wait for the end; without it the job's id is printed.")] = True,
+    wait: Wait = True,
 ) -> None:
     """Upload what is not uploaded yet, train adversarially or fit a head, and print the encoder's id.
 
@@ -98,10 +98,7 @@ def train(
         }
         request = asked(TrainingRequest, fields)
         job = client.submit_training(request)
-        if not wait:
-            out.print(job.id)
-            return
-        await_end(client, job, _Epochs(client, request.epochs).look)
+        await_end(client, job, wait, _Epochs(client, request.epochs).look)
         found = json.loads(client.training_file(job.id, "training.json"))
         accuracy = found["accuracy"]
         lines(

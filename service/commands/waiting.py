@@ -3,22 +3,31 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from jobs.records import JobRecord, JobState
-from service.console import ExitCode, complain, err, job_progress
+from service.console import ExitCode, complain, err, job_progress, out
 
 if TYPE_CHECKING:
     from service.client import Client
 
 
-def await_end(client: Client, job: JobRecord, seen: Callable[[JobRecord], None] = lambda latest: None) -> None:
+Wait = Annotated[bool, typer.Option(help="Wait for the end; without it the job's id is printed.")]
+
+
+def await_end(
+    client: Client, job: JobRecord, wait: bool = True, seen: Callable[[JobRecord], None] = lambda latest: None
+) -> None:
     """Follow a job until it has succeeded; one that fails or is cancelled ends the command with exit code 1.
 
+    wait: without it the job's id is printed, and that ends the command.
     seen: called with every record of it, while the bar is shown.
     """
+    if not wait:
+        out.print(job.id)
+        raise typer.Exit
     try:
         with job_progress() as progress:
             for latest in client.follow(job.id):

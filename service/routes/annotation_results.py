@@ -13,7 +13,7 @@ from jobs.annotation_index import AnnotationIndex
 from jobs.annotation_results import Filter, PanelResult, Results, panel_results, results
 from jobs.annotations import Annotations
 from service.annotating import AnnotationAnswer, annotation_answer
-from service.idempotency import Idempotency, IdempotencyKey, fingerprint_of
+from service.idempotency import Done, IdempotencyKey, answer_once, fingerprint_of
 from service.problems import Problem, problem_responses
 from service.routes.annotations import REFUSED, AnnotationId, Owner
 from service.routes.banks import position
@@ -89,19 +89,17 @@ def more(
 ) -> Response:
     """Ask for more answers on some panels, such as those on which people are split."""
     annotations: Annotations = request.app.state.annotations
-    idempotency: Idempotency = request.app.state.idempotency
     fingerprint = fingerprint_of(wanted.model_dump_json())
     # The annotation itself knows what was carried out, so a request that was cut short adds nothing when sent again.
     identifier = fingerprint_of("more", principal.id, key, fingerprint)[:12] if key is not None else None
 
-    def act() -> Response:
+    def act() -> Done:
         annotations.want_more(annotation, wanted.panels, wanted.answers, identifier)
         with annotations.reading(annotation) as index:
             answer = annotation_answer(index).model_dump_json()
-        headers = {"Location": f"/v1/annotations/{annotation}"}
-        return Response(answer, 200, headers, media_type="application/json")
+        return Done(answer, f"/v1/annotations/{annotation}", 200)
 
-    return idempotency.once(key, principal.id, f"POST {request.url.path}", fingerprint, act)
+    return answer_once(request, principal, key, fingerprint, act)
 
 
 def _require_threshold(index: AnnotationIndex, threshold: int | None) -> None:

@@ -15,7 +15,7 @@ from jobs.annotation_rounds import open_validation
 from jobs.annotation_votes import CSV, JSON, Imported, export_csv, export_json, import_votes
 from jobs.annotations import Annotations
 from service.annotating import AnnotationAnswer, annotation_answer
-from service.idempotency import Idempotency, IdempotencyKey, fingerprint_of
+from service.idempotency import Done, IdempotencyKey, answer_once, fingerprint_of
 from service.media import best_media_type
 from service.problems import Problem, problem_responses
 from service.routes.annotations import REFUSED, AnnotationId, Owner
@@ -105,15 +105,13 @@ async def import_answers(
             remedy=f"Send {CSV} or {JSON}.",
         )
     content = await request.body()
-    idempotency: Idempotency = request.app.state.idempotency
 
-    def act() -> Response:
+    def act() -> Done:
         answer = import_votes(annotations, annotation, content, media_type).model_dump_json()
-        headers = {"Location": f"/v1/annotations/{annotation}"}
-        return Response(answer, 200, headers, media_type=JSON)
+        return Done(answer, f"/v1/annotations/{annotation}", 200)
 
     fingerprint = fingerprint_of(media_type, hashlib.sha256(content).hexdigest())
-    return await run_in_threadpool(idempotency.once, key, principal.id, f"POST {request.url.path}", fingerprint, act)
+    return await run_in_threadpool(answer_once, request, principal, key, fingerprint, act)
 
 
 @router.post(
@@ -133,18 +131,15 @@ def validation(
 ) -> Response:
     """Open the second round: a job draws its pictures, then the same links ask whether they show the same thing."""
     annotations: Annotations = request.app.state.annotations
-    idempotency: Idempotency = request.app.state.idempotency
     asked = wanted or SecondRoundRequest(annotators=None)
 
-    def act() -> Response:
+    def act() -> Done:
         open_validation(annotations, request.app.state.queue, annotation, asked.annotators)
         with annotations.reading(annotation) as index:
             answer = annotation_answer(index).model_dump_json()
-        headers = {"Location": f"/v1/annotations/{annotation}"}
-        return Response(answer, 200, headers, media_type="application/json")
+        return Done(answer, f"/v1/annotations/{annotation}", 200)
 
-    fingerprint = fingerprint_of(asked.model_dump_json())
-    return idempotency.once(key, principal.id, f"POST {request.url.path}", fingerprint, act)
+    return answer_once(request, principal, key, fingerprint_of(asked.model_dump_json()), act)
 
 
 @router.post(
@@ -168,9 +163,8 @@ def publish_annotation(
 ) -> Response:
     """Make a feature bank of the labels; from then on the annotation takes no answers. Of two at once one wins."""
     annotations: Annotations = request.app.state.annotations
-    idempotency: Idempotency = request.app.state.idempotency
 
-    def act() -> Response:
+    def act() -> Done:
         bank = publish(annotations, request.app.state.settings, annotation, wanted)
         features = bank.manifest.features
         core = sum(feature.label == "core" for feature in features)
@@ -182,8 +176,6 @@ def publish_annotation(
             core=core,
             spurious=len(features) - core,
         )
-        headers = {"Location": f"/v1/banks/{bank.digest}"}
-        return Response(answer.model_dump_json(), 201, headers, media_type="application/json")
+        return Done(answer.model_dump_json(), f"/v1/banks/{bank.digest}")
 
-    fingerprint = fingerprint_of(wanted.model_dump_json())
-    return idempotency.once(key, principal.id, f"POST {request.url.path}", fingerprint, act)
+    return answer_once(request, principal, key, fingerprint_of(wanted.model_dump_json()), act)

@@ -23,7 +23,7 @@ from service.annotating import (
 )
 from service.auth import Principal, require
 from service.drafts import drafted
-from service.idempotency import Idempotency, IdempotencyKey, fingerprint_of
+from service.idempotency import Done, Idempotency, IdempotencyKey, answer_once, fingerprint_of
 from service.problems import problem_responses
 from service.routes.jobs import Cursor
 from service.schemas import Page
@@ -58,18 +58,14 @@ def create(
     Or draft a published bank again: its panels are the bank's rows, its answers are there from the start, and what is
     published is the bank's next version.
     """
-    idempotency: Idempotency = request.app.state.idempotency
     # With a key the id is made of it, so a request that was cut short and is sent again makes no second one.
     identifier = fingerprint_of("annotation", principal.id, key)[:12] if key is not None else None
 
-    def act() -> Response:
+    def act() -> Done:
         record = _start(request, wanted, identifier)
-        answer = _shown(request, record.id).model_dump_json()
-        headers = {"Location": f"/v1/annotations/{record.id}"}
-        return Response(answer, 201, headers, media_type="application/json")
+        return Done(_shown(request, record.id).model_dump_json(), f"/v1/annotations/{record.id}")
 
-    fingerprint = fingerprint_of(wanted.model_dump_json())
-    return idempotency.once(key, principal.id, "POST /v1/annotations", fingerprint, act)
+    return answer_once(request, principal, key, fingerprint_of(wanted.model_dump_json()), act)
 
 
 @router.get("", operation_id="list_annotations", responses=problem_responses(*REFUSED, "invalid"))
@@ -136,18 +132,16 @@ def invite(
     """Invite somebody. The answer holds the link's token, which is shown this once and kept nowhere."""
     annotations: Annotations = request.app.state.annotations
     idempotency: Idempotency = request.app.state.idempotency
-    action = f"POST {request.url.path}"
-    seed = idempotency.seed(key, principal.id, action)
+    seed = idempotency.seed(key, principal.id, f"POST {request.url.path}")
 
-    def act() -> Response:
+    def act() -> Done:
         invitation, _ = annotations.invite(annotation, wanted.annotator, wanted.hours, seed)
         with annotations.reading(annotation, fresh=False) as index:
             answer = invitation_answer(invitation, index).model_dump_json()
-        headers = {"Location": f"/v1/annotations/{annotation}/invitations/{invitation.id}"}
-        return Response(answer, 201, headers, media_type="application/json")
+        return Done(answer, f"/v1/annotations/{annotation}/invitations/{invitation.id}")
 
     # What is remembered has no token: it is made of the seed again.
-    remembered = idempotency.once(key, principal.id, action, fingerprint_of(wanted.model_dump_json()), act)
+    remembered = answer_once(request, principal, key, fingerprint_of(wanted.model_dump_json()), act)
     shown = InvitationAnswer.model_validate_json(bytes(remembered.body))
     token = token_of(annotation, seed)
     answer = NewInvitation(**shown.model_dump(), token=token, href=f"/label#{token}")

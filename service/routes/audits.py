@@ -9,16 +9,15 @@ from fastapi.responses import StreamingResponse
 from pydantic import BaseModel
 
 from jobs.audit_request import AuditRequest
-from jobs.errors import NotFound
 from jobs.queue import JobQueue
 from jobs.records import JobRecord
 from service.auth import Principal, require
-from service.downloads import HTML, JSON, kept, media_type_of, send
+from service.downloads import HTML, JSON, kept, send
 from service.idempotency import IdempotencyKey
-from service.job_submission import SUBMITTED, submit_job, succeeded
-from service.media import best_media_type
+from service.job_files import SENT, file_of, send_report, shown
+from service.job_submission import SUBMITTED, submit_job
 from service.problems import problem_responses
-from service.routes.jobs import Cursor, Limit
+from service.routes.jobs import Cursor, Limit, page_of_jobs
 from service.schemas import Artefact, Page
 
 router = APIRouter(prefix="/v1/audits", tags=["audits"])
@@ -26,6 +25,7 @@ router = APIRouter(prefix="/v1/audits", tags=["audits"])
 AuditId = Annotated[str, Path(description="Id of the audit, which is its job's.")]
 Auditor = Annotated[Principal, Depends(require("audit"))]
 REFUSED = ("unauthorised", "forbidden", "unavailable")
+REPORTS = {JSON: "report.json", HTML: "report.html"}
 
 
 class Artefacts(BaseModel):
@@ -53,9 +53,7 @@ def submit(request: Request, principal: Auditor, wanted: AuditRequest, key: Idem
 @router.get("", operation_id="list_audits", responses=problem_responses(*REFUSED, "invalid"))
 def list_all(request: Request, principal: Auditor, cursor: Cursor = None, limit: Limit = 50) -> Page[JobRecord]:
     """All audits, the newest first."""
-    queue: JobQueue = request.app.state.queue
-    page = queue.page(cursor, limit, "audit")
-    return Page[JobRecord](items=page.jobs, next=page.next)
+    return page_of_jobs(request, cursor, limit, "audit")
 
 
 @router.get("/{audit}", operation_id="get_audit", responses=problem_responses(*REFUSED, "not-found"))
@@ -79,10 +77,7 @@ def get(request: Request, principal: Auditor, audit: AuditId) -> JobRecord:
 )
 def report(request: Request, principal: Auditor, audit: AuditId) -> Response:
     """The report of an audit that has succeeded; readable without Redis."""
-    queue: JobQueue = request.app.state.queue
-    kind = "json" if best_media_type(request.headers.get("accept"), (JSON, HTML)) == JSON else "html"
-    record = succeeded(queue.get(audit, "audit"), "report")
-    return send(request, queue.store, kept(f"audits/{record.id}/report.{kind}", Vary="Accept"))
+    return send_report(request, audit, "audit", REPORTS)
 
 
 @router.get("/{audit}/artefacts", operation_id="list_artefacts", responses=problem_responses(*REFUSED, "not-found"))
@@ -90,28 +85,14 @@ def list_artefacts(request: Request, principal: Auditor, audit: AuditId) -> Arte
     """The files that an audit left so far."""
     queue: JobQueue = request.app.state.queue
     record = queue.get(audit, "audit")
-    return Artefacts(
-        artefacts=[
-            Artefact(
-                name=name,
-                bytes=queue.store.size(f"audits/{record.id}/{name}"),
-                media_type=media_type_of(name),
-                href=f"/v1/audits/{record.id}/artefacts/{name}",
-            )
-            for name in queue.artefacts(record.id)
-        ]
-    )
+    return Artefacts(artefacts=shown(queue, record, queue.artefacts(record.id)))
 
 
 @router.get(
     "/{audit}/artefacts/{name:path}",
     operation_id="get_artefact",
     response_class=StreamingResponse,
-    responses={
-        200: {"description": "The file.", "content": {"application/octet-stream": {}}},
-        206: {"description": "The part that `Range` asks for.", "content": {"application/octet-stream": {}}},
-        **problem_responses(*REFUSED, "not-found", "range"),
-    },
+    responses=SENT,
 )
 def get_artefact(
     request: Request, principal: Auditor, audit: AuditId, name: Annotated[str, Path(description="Name of the file.")]
@@ -119,6 +100,4 @@ def get_artefact(
     """One file, streamed; a single `Range` of bytes may be asked for."""
     queue: JobQueue = request.app.state.queue
     record = queue.get(audit, "audit")
-    if name not in queue.artefacts(record.id):
-        raise NotFound(f"Audit {record.id} has no file {name[:100]!r}.", field="name")
-    return send(request, queue.store, kept(f"audits/{record.id}/{name}"))
+    return send(request, queue.store, kept(file_of(queue, record, name, queue.artefacts(record.id))))

@@ -15,7 +15,7 @@ from models.bank_edit import Edited, Kept, merge, rename, rethreshold
 from models.bank_votes import read_votes
 from service.auth import Principal, require
 from service.banks import Banks
-from service.idempotency import Idempotency, IdempotencyKey, fingerprint_of
+from service.idempotency import Done, IdempotencyKey, answer_once, fingerprint_of
 from service.problems import problem_responses
 from service.routes.banks import BankName, describe
 from service.schemas import BankSummary
@@ -98,7 +98,7 @@ def decide_anew(
             return edited, kept.bank.digest
         return replace(edited, manifest=edited.manifest.model_copy(update={"name": body.name})), None
 
-    return _publish(request, principal, key, f"POST /v1/banks/{bank}/rethreshold", body, edit)
+    return _publish(request, principal, key, body, edit)
 
 
 @router.post(
@@ -112,7 +112,7 @@ def give_name(
     def edit() -> tuple[Edited, str | None]:
         return rename(_kept(request, bank), body.name, body.title), None
 
-    return _publish(request, principal, key, f"POST /v1/banks/{bank}/rename", body, edit)
+    return _publish(request, principal, key, body, edit)
 
 
 @router.post(
@@ -130,22 +130,20 @@ def join(request: Request, principal: Annotator, bank: BankName, body: Merge, ke
         edited = merge(first, second, body.name, body.title, body.threshold, body.of)
         return edited, first.bank.digest if body.name == first.bank.name else None
 
-    return _publish(request, principal, key, f"POST /v1/banks/{bank}/merge", body, edit)
+    return _publish(request, principal, key, body, edit)
 
 
 def _publish(
     request: Request,
     principal: Principal,
     key: str | None,
-    action: str,
     body: BaseModel,
     edit: Callable[[], tuple[Edited, str | None]],
 ) -> Response:
     """`edit` gives the new bank and the version that it must follow; None for a name that must be free."""
     queue: JobQueue = request.app.state.queue
-    idempotency: Idempotency = request.app.state.idempotency
 
-    def act() -> Response:
+    def act() -> Done:
         edited, parent = edit()
         bank = publish_bank(
             queue.settings,
@@ -156,10 +154,9 @@ def _publish(
             parent=parent,
             new=parent is None,
         )
-        headers = {"Location": f"/v1/banks/{bank.digest}"}
-        return Response(describe(bank).model_dump_json(exclude_none=True), 201, headers, media_type="application/json")
+        return Done(describe(bank).model_dump_json(exclude_none=True), f"/v1/banks/{bank.digest}")
 
-    return idempotency.once(key, principal.id, action, fingerprint_of(body.model_dump_json()), act)
+    return answer_once(request, principal, key, fingerprint_of(body.model_dump_json()), act)
 
 
 def _kept(request: Request, name: str) -> Kept:

@@ -16,11 +16,11 @@ from jobs.settings import MIB
 from jobs.store import Store, file_sha256
 from service.auth import Principal, require
 from service.banks import Banks
-from service.idempotency import Idempotency, IdempotencyKey, fingerprint_of
+from service.idempotency import Done, IdempotencyKey, answer_once, fingerprint_of
 from service.problems import problem_responses
 from service.routes.banks import BankName, describe
 from service.schemas import BankSummary
-from service.uploads import UPLOAD_REFUSED, Upload, receive
+from service.uploads import UPLOAD_REFUSED, Upload, receive, upload_form
 
 router = APIRouter(prefix="/v1/banks", tags=["banks"])
 
@@ -28,23 +28,10 @@ Annotator = Annotated[Principal, Depends(require("annotate"))]
 REFUSED = ("unauthorised", "forbidden", "unavailable")
 MEDIA_TYPE = "application/zip"
 
-FORM = {
-    "requestBody": {
-        "required": True,
-        "content": {
-            "multipart/form-data": {
-                "schema": {
-                    "type": "object",
-                    "required": ["file"],
-                    "properties": {
-                        "file": {"type": "string", "format": "binary", "description": "What an export gave."},
-                        "name": {"type": "string", "description": "What to call it here; its own name if left out."},
-                    },
-                }
-            }
-        },
-    }
-}
+FORM = upload_form(
+    "What an export gave.",
+    {"name": {"type": "string", "description": "What to call it here; its own name if left out."}},
+)
 
 
 @router.get(
@@ -106,14 +93,11 @@ async def take(request: Request, principal: Annotator, key: IdempotencyKey = Non
 
 def _keep(request: Request, upload: Upload, principal: Principal, key: str | None) -> Response:
     queue: JobQueue = request.app.state.queue
-    idempotency: Idempotency = request.app.state.idempotency
     name = upload.fields.get("name")
 
-    def act() -> Response:
+    def act() -> Done:
         found = import_bank(queue.settings, upload.path, name)
         summary = describe(found.bank).model_dump_json(exclude_none=True)
-        headers = {"Location": f"/v1/banks/{found.bank.digest}"}
-        return Response(summary, 201 if found.new else 200, headers, media_type="application/json")
+        return Done(summary, f"/v1/banks/{found.bank.digest}", 201 if found.new else 200)
 
-    fingerprint = fingerprint_of(file_sha256(upload.path), name or "")
-    return idempotency.once(key, principal.id, "POST /v1/banks", fingerprint, act)
+    return answer_once(request, principal, key, fingerprint_of(file_sha256(upload.path), name or ""), act)

@@ -21,7 +21,7 @@ from jobs.store import file_sha256
 from models.classifiers.spec import ClassifierSpec
 from service.auth import Principal, require
 from service.declarations import form, read_declaration
-from service.idempotency import Idempotency, IdempotencyKey, fingerprint_of
+from service.idempotency import Done, IdempotencyKey, answer_once, fingerprint_of
 from service.problems import problem_responses
 from service.schemas import Page
 from service.uploads import UPLOAD_REFUSED, Upload, receive
@@ -57,19 +57,17 @@ async def upload_classifier(request: Request, principal: Auditor, key: Idempoten
 
 def _keep(request: Request, upload: Upload, principal: Principal, key: str | None) -> Response:
     queue: JobQueue = request.app.state.queue
-    idempotency: Idempotency = request.app.state.idempotency
     spec = read_declaration(ClassifierSpec, upload.fields.get("spec"))
     identifier = classifier_id(spec, file_sha256(upload.path))
 
-    def act() -> Response:
+    def act() -> Done:
         try:
             record, status = get_classifier(queue.store, identifier), 200
         except NotFound:
             record, status = import_classifier(queue.store, upload.path, spec, queue.settings), 201
-        headers = {"Location": f"/v1/classifiers/{record.id}"}
-        return Response(record.model_dump_json(), status, headers, media_type="application/json")
+        return Done(record.model_dump_json(), f"/v1/classifiers/{record.id}", status)
 
-    return idempotency.once(key, principal.id, "POST /v1/classifiers", fingerprint_of(identifier), act)
+    return answer_once(request, principal, key, fingerprint_of(identifier), act)
 
 
 @router.get("", operation_id="list_classifiers", responses=problem_responses(*REFUSED, "invalid"))

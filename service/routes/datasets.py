@@ -21,10 +21,10 @@ from jobs.layouts import LAYOUTS, Layout
 from jobs.queue import JobQueue
 from jobs.store import file_sha256
 from service.auth import Principal, require
-from service.idempotency import Idempotency, IdempotencyKey, fingerprint_of
+from service.idempotency import Done, IdempotencyKey, answer_once, fingerprint_of
 from service.problems import problem_responses
 from service.schemas import Page
-from service.uploads import UPLOAD_REFUSED, Upload, receive
+from service.uploads import UPLOAD_REFUSED, Upload, receive, upload_form
 
 router = APIRouter(prefix="/v1/datasets", tags=["data sets"])
 
@@ -33,38 +33,22 @@ Auditor = Annotated[Principal, Depends(require("audit"))]
 REFUSED = ("unauthorised", "forbidden", "unavailable")
 MAX_NAME = 200
 
-FORM = {
-    "requestBody": {
-        "required": True,
-        "content": {
-            "multipart/form-data": {
-                "schema": {
-                    "type": "object",
-                    "required": ["file"],
-                    "properties": {
-                        "file": {
-                            "type": "string",
-                            "format": "binary",
-                            "description": "A zip or tar (also gz, bz2, xz) with the pictures of each class in a "
-                            "folder of that name.",
-                        },
-                        "name": {
-                            "type": "string",
-                            "maxLength": MAX_NAME,
-                            "description": "What to call it; the file's name if left out.",
-                        },
-                        "layout": {
-                            "type": "string",
-                            "enum": list(LAYOUTS),
-                            "description": "How the names of the folders are read; recognised if left out. "
-                            "`image_folder`: the class's name. `spurious_imagenet`: class index and component.",
-                        },
-                    },
-                }
-            }
+FORM = upload_form(
+    "A zip or tar (also gz, bz2, xz) with the pictures of each class in a folder of that name.",
+    {
+        "name": {
+            "type": "string",
+            "maxLength": MAX_NAME,
+            "description": "What to call it; the file's name if left out.",
         },
-    }
-}
+        "layout": {
+            "type": "string",
+            "enum": list(LAYOUTS),
+            "description": "How the names of the folders are read; recognised if left out. "
+            "`image_folder`: the class's name. `spurious_imagenet`: class index and component.",
+        },
+    },
+)
 
 
 @router.post(
@@ -90,21 +74,19 @@ async def upload_dataset(request: Request, principal: Auditor, key: IdempotencyK
 
 def _keep(request: Request, upload: Upload, principal: Principal, key: str | None) -> Response:
     queue: JobQueue = request.app.state.queue
-    idempotency: Idempotency = request.app.state.idempotency
     identifier = file_sha256(upload.path)
     name = (upload.fields.get("name") or upload.filename or identifier[:12])[:MAX_NAME]
     layout = _layout(upload.fields.get("layout"))
 
-    def act() -> Response:
+    def act() -> Done:
         try:
             record, status = get_dataset_laid_out(queue.store, identifier, layout), 200
         except NotFound:
             limits = ArchiveLimits.from_settings(queue.settings)
             record, status = import_archive(queue.store, upload.path, limits, name, layout), 201
-        headers = {"Location": f"/v1/datasets/{record.id}"}
-        return Response(record.model_dump_json(), status, headers, media_type="application/json")
+        return Done(record.model_dump_json(), f"/v1/datasets/{record.id}", status)
 
-    return idempotency.once(key, principal.id, "POST /v1/datasets", fingerprint_of(identifier, name, layout or ""), act)
+    return answer_once(request, principal, key, fingerprint_of(identifier, name, layout or ""), act)
 
 
 def _layout(given: str | None) -> Layout | None:

@@ -18,7 +18,7 @@ from service.idempotency import IdempotencyKey
 from service.job_submission import SUBMITTED, submit_job
 from service.problems import problem_responses
 from service.routes.banks import position
-from service.routes.jobs import Cursor, Limit
+from service.routes.jobs import Cursor, Limit, page_of_jobs
 from service.schemas import Page
 
 router = APIRouter(prefix="/v1/discoveries", tags=["discoveries"])
@@ -57,9 +57,7 @@ def submit(
 @router.get("", operation_id="list_discoveries", responses=problem_responses(*REFUSED, "invalid"))
 def list_all(request: Request, principal: Reader, cursor: Cursor = None, limit: Limit = 50) -> Page[JobRecord]:
     """All discoveries, the newest first."""
-    queue: JobQueue = request.app.state.queue
-    page = queue.page(cursor, limit, "discovery")
-    return Page[JobRecord](items=page.jobs, next=page.next)
+    return page_of_jobs(request, cursor, limit, "discovery")
 
 
 @router.get("/{discovery}", operation_id="get_discovery", responses=problem_responses(*REFUSED, "not-found"))

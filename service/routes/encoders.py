@@ -17,7 +17,7 @@ from jobs.queue import JobQueue
 from jobs.store import file_sha256
 from service.auth import Principal, require
 from service.declarations import form, read_declaration
-from service.idempotency import Idempotency, IdempotencyKey, fingerprint_of
+from service.idempotency import Done, IdempotencyKey, answer_once, fingerprint_of
 from service.problems import problem_responses
 from service.schemas import Page
 from service.uploads import UPLOAD_REFUSED, Upload, receive
@@ -53,18 +53,16 @@ async def upload_encoder(request: Request, principal: Auditor, key: IdempotencyK
 
 def _keep(request: Request, upload: Upload, principal: Principal, key: str | None) -> Response:
     queue: JobQueue = request.app.state.queue
-    idempotency: Idempotency = request.app.state.idempotency
     declared = read_declaration(EncoderDeclaration, upload.fields.get("spec"))
     content = hashlib.sha256(f"{declared.model_dump_json()}\n{file_sha256(upload.path)}".encode()).hexdigest()
 
-    def act() -> Response:
+    def act() -> Done:
         began = datetime.now(UTC)
         record = import_encoder(queue.store, upload.path, declared, queue.settings)
-        headers = {"Location": f"/v1/encoders/{record.id}"}
         status = 201 if record.created >= began else 200
-        return Response(record.model_dump_json(), status, headers, media_type="application/json")
+        return Done(record.model_dump_json(), f"/v1/encoders/{record.id}", status)
 
-    return idempotency.once(key, principal.id, "POST /v1/encoders", fingerprint_of(content), act)
+    return answer_once(request, principal, key, fingerprint_of(content), act)
 
 
 @router.get("", operation_id="list_encoders", responses=problem_responses(*REFUSED, "invalid"))

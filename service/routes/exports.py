@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Annotated
 
 from fastapi import APIRouter, Body, Depends, Path, Query, Request, Response
 from fastapi.responses import StreamingResponse
 
-from jobs.errors import NotFound
 from jobs.export_files import PARTS
 from jobs.export_request import ExportRequest
 from jobs.queue import JobQueue
 from jobs.records import JobRecord
 from service.auth import Principal, require
-from service.downloads import kept, media_type_of, send
+from service.downloads import kept, send
 from service.idempotency import IdempotencyKey
+from service.job_files import SENT, file_of, shown
 from service.job_submission import SUBMITTED, submit_job
 from service.problems import problem_responses
-from service.routes.jobs import Cursor, Limit
+from service.routes.jobs import Cursor, Limit, page_of_jobs
 from service.schemas import Artefact, Page
 
 router = APIRouter(prefix="/v1/exports", tags=["exports"])
@@ -46,9 +47,7 @@ def submit(
 @router.get("", operation_id="list_exports", responses=problem_responses(*REFUSED, "invalid"))
 def list_all(request: Request, principal: Exporter, cursor: Cursor = None, limit: Limit = 50) -> Page[JobRecord]:
     """All exports, the newest first."""
-    queue: JobQueue = request.app.state.queue
-    page = queue.page(cursor, limit, "export")
-    return Page[JobRecord](items=page.jobs, next=page.next)
+    return page_of_jobs(request, cursor, limit, "export")
 
 
 @router.get("/{export}", operation_id="get_export", responses=problem_responses(*REFUSED, "not-found"))
@@ -73,18 +72,10 @@ def list_artefacts(
     """The files that an export left so far, by name; those of its shards are below masks/, rows/ and samples/."""
     queue: JobQueue = request.app.state.queue
     record = queue.get(export, "export")
-    names = sorted([*queue.artefacts(record.id), *_of_shards(queue, record.id)])
+    names = sorted([*queue.artefacts(record.id), *_of_shards(queue, record.id, PARTS)])
     page = [name for name in names if cursor is None or name >= cursor][: limit + 1]
     return Page[Artefact](
-        items=[
-            Artefact(
-                name=name,
-                bytes=queue.store.size(queue.file(record.id, name)),
-                media_type=media_type_of(name),
-                href=f"/v1/exports/{record.id}/artefacts/{name}",
-            )
-            for name in page[:limit]
-        ],
+        items=shown(queue, record, page[:limit]),
         next=page[limit] if len(page) > limit else None,
     )
 
@@ -93,11 +84,7 @@ def list_artefacts(
     "/{export}/artefacts/{name:path}",
     operation_id="get_export_artefact",
     response_class=StreamingResponse,
-    responses={
-        200: {"description": "The file.", "content": {"application/octet-stream": {}}},
-        206: {"description": "The part that `Range` asks for.", "content": {"application/octet-stream": {}}},
-        **problem_responses(*REFUSED, "not-found", "range"),
-    },
+    responses=SENT,
 )
 def get_artefact(
     request: Request,
@@ -108,12 +95,10 @@ def get_artefact(
     """One file, streamed; a single `Range` of bytes may be asked for."""
     queue: JobQueue = request.app.state.queue
     record = queue.get(export, "export")
-    part, _, rest = name.partition("/")
-    known = queue.store.list(queue.file(record.id, part)) if part in PARTS else queue.artefacts(record.id)
-    if (rest if part in PARTS else name) not in known:
-        raise NotFound(f"Export {record.id} has no file {name[:100]!r}.", field="name")
-    return send(request, queue.store, kept(queue.file(record.id, name)))
+    part = name.partition("/")[0]
+    among = _of_shards(queue, record.id, [part]) if part in PARTS else queue.artefacts(record.id)
+    return send(request, queue.store, kept(file_of(queue, record, name, among)))
 
 
-def _of_shards(queue: JobQueue, export: str) -> list[str]:
-    return [f"{part}/{name}" for part in PARTS for name in queue.store.list(queue.file(export, part))]
+def _of_shards(queue: JobQueue, export: str, parts: Iterable[str]) -> list[str]:
+    return [f"{part}/{name}" for part in parts for name in queue.store.list(queue.file(export, part))]

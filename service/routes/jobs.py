@@ -37,9 +37,7 @@ PACE = ("rate", "seconds_left")
 @router.get("", operation_id="list_jobs", responses=problem_responses(*REFUSED, "invalid"))
 def list_all(request: Request, cursor: Cursor = None, limit: Limit = 50) -> Page[JobRecord]:
     """All jobs, the newest first."""
-    queue: JobQueue = request.app.state.queue
-    page = queue.page(cursor, limit)
-    return Page[JobRecord](items=page.jobs, next=page.next)
+    return page_of_jobs(request, cursor, limit)
 
 
 @router.get("/{job}", operation_id="get_job", responses=problem_responses(*REFUSED, "not-found"))
@@ -87,6 +85,13 @@ async def follow(request: Request, job: JobId) -> StreamingResponse:
     first = await run_in_threadpool(queue.get, job)
     headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
     return StreamingResponse(_events(queue, first), media_type="text/event-stream", headers=headers)
+
+
+def page_of_jobs(request: Request, cursor: str | None, limit: int, kind: str | None = None) -> Page[JobRecord]:
+    """Up to `limit` jobs from the cursor on, the newest first; of one kind where it is named."""
+    queue: JobQueue = request.app.state.queue
+    page = queue.page(cursor, limit, kind)
+    return Page[JobRecord](items=page.jobs, next=page.next)
 
 
 async def _events(queue: JobQueue, record: JobRecord) -> AsyncIterator[str]:

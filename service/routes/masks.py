@@ -16,11 +16,10 @@ from service.auth import require
 from service.banks import Banks
 from service.engine import PictureTask
 from service.media import best_media_type
-from service.metrics import metrics
 from service.options import read_options
 from service.problems import FieldError, Problem, problem_responses, request_id
 from service.schemas import BankReference, Encoding, MasksAnswer, PictureAnswer, Size
-from service.submission import ClientGone, Submission
+from service.submission import Submission
 
 router = APIRouter(tags=["masks"])
 
@@ -186,13 +185,7 @@ async def create_masks(
         for index, picture in enumerate(pictures)
     ]
     submission: Submission = request.app.state.submission
-    try:
-        answers = await submission.answers(tasks, request)
-    except ClientGone:
-        metrics().pictures.labels("client-gone").inc(len(tasks))
-        return Response(status_code=499)
-    for answer in answers:
-        metrics().pictures.labels(answer.problem.kind if answer.problem else "answered").inc()
+    answers = await submission.answers(tasks, request)
     if all(answer.problem for answer in answers):
         raise _common_problem([answer.problem for answer in answers if answer.problem])
     documents = _documents(tasks, answers, request_id(request.scope))

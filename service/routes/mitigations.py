@@ -7,17 +7,16 @@ from typing import Annotated
 from fastapi import APIRouter, Body, Depends, Path, Request, Response
 from fastapi.responses import StreamingResponse
 
-from jobs.errors import NotFound
 from jobs.mitigation_request import MitigationRequest
 from jobs.queue import JobQueue
 from jobs.records import JobRecord
 from service.auth import Principal, require
-from service.downloads import HTML, JSON, MARKDOWN, kept, media_type_of, send
+from service.downloads import HTML, JSON, MARKDOWN, kept, send
 from service.idempotency import IdempotencyKey
-from service.job_submission import SUBMITTED, submit_job, succeeded
-from service.media import best_media_type
+from service.job_files import SENT, file_of, send_report, shown
+from service.job_submission import SUBMITTED, submit_job
 from service.problems import problem_responses
-from service.routes.jobs import Cursor, Limit
+from service.routes.jobs import Cursor, Limit, page_of_jobs
 from service.schemas import Artefact, Page
 
 router = APIRouter(prefix="/v1/mitigations", tags=["mitigations"])
@@ -47,9 +46,7 @@ def submit(
 @router.get("", operation_id="list_mitigations", responses=problem_responses(*REFUSED, "invalid"))
 def list_all(request: Request, principal: Auditor, cursor: Cursor = None, limit: Limit = 50) -> Page[JobRecord]:
     """All mitigations, the newest first."""
-    queue: JobQueue = request.app.state.queue
-    page = queue.page(cursor, limit, "mitigation")
-    return Page[JobRecord](items=page.jobs, next=page.next)
+    return page_of_jobs(request, cursor, limit, "mitigation")
 
 
 @router.get("/{mitigation}", operation_id="get_mitigation", responses=problem_responses(*REFUSED, "not-found"))
@@ -77,10 +74,7 @@ def get(request: Request, principal: Auditor, mitigation: MitigationId) -> JobRe
 )
 def report(request: Request, principal: Auditor, mitigation: MitigationId) -> Response:
     """What a mitigation brought and cost; readable without Redis."""
-    queue: JobQueue = request.app.state.queue
-    media_type = best_media_type(request.headers.get("accept"), tuple(REPORTS))
-    record = succeeded(queue.get(mitigation, "mitigation"), "report")
-    return send(request, queue.store, kept(queue.file(record.id, REPORTS[media_type]), Vary="Accept"))
+    return send_report(request, mitigation, "mitigation", REPORTS)
 
 
 @router.get(
@@ -92,29 +86,14 @@ def list_artefacts(request: Request, principal: Auditor, mitigation: MitigationI
     """The files that a mitigation left so far, the changed classifier among them."""
     queue: JobQueue = request.app.state.queue
     record = queue.get(mitigation, "mitigation")
-    return Page[Artefact](
-        items=[
-            Artefact(
-                name=name,
-                bytes=queue.store.size(queue.file(record.id, name)),
-                media_type=media_type_of(name),
-                href=f"/v1/mitigations/{record.id}/artefacts/{name}",
-            )
-            for name in sorted(queue.artefacts(record.id))
-        ],
-        next=None,
-    )
+    return Page[Artefact](items=shown(queue, record, sorted(queue.artefacts(record.id))), next=None)
 
 
 @router.get(
     "/{mitigation}/artefacts/{name}",
     operation_id="get_mitigation_artefact",
     response_class=StreamingResponse,
-    responses={
-        200: {"description": "The file.", "content": {"application/octet-stream": {}}},
-        206: {"description": "The part that `Range` asks for.", "content": {"application/octet-stream": {}}},
-        **problem_responses(*REFUSED, "not-found", "range"),
-    },
+    responses=SENT,
 )
 def get_artefact(
     request: Request,
@@ -125,6 +104,4 @@ def get_artefact(
     """One file, streamed; a single `Range` of bytes may be asked for."""
     queue: JobQueue = request.app.state.queue
     record = queue.get(mitigation, "mitigation")
-    if name not in queue.artefacts(record.id):
-        raise NotFound(f"Mitigation {record.id} has no file {name[:100]!r}.", field="name")
-    return send(request, queue.store, kept(queue.file(record.id, name)))
+    return send(request, queue.store, kept(file_of(queue, record, name, queue.artefacts(record.id))))

@@ -7,16 +7,16 @@ from typing import Annotated
 from fastapi import APIRouter, Body, Depends, Path, Request, Response
 from fastapi.responses import StreamingResponse
 
-from jobs.errors import NotFound
 from jobs.queue import JobQueue
 from jobs.records import JobRecord, JobState
 from jobs.training_request import TrainingRequest
 from service.auth import Principal, require
 from service.downloads import JSON, PNG, kept, media_type_of, send
 from service.idempotency import IdempotencyKey
+from service.job_files import file_of
 from service.job_submission import SUBMITTED, submit_job
 from service.problems import problem_responses
-from service.routes.jobs import Cursor, Limit
+from service.routes.jobs import Cursor, Limit, page_of_jobs
 from service.schemas import Page
 
 router = APIRouter(prefix="/v1/trainings", tags=["trainings"])
@@ -47,9 +47,7 @@ def submit(
 @router.get("", operation_id="list_trainings", responses=problem_responses(*REFUSED, "invalid"))
 def list_all(request: Request, principal: Submitter, cursor: Cursor = None, limit: Limit = 50) -> Page[JobRecord]:
     """All trainings, the newest first."""
-    queue: JobQueue = request.app.state.queue
-    page = queue.page(cursor, limit, "training")
-    return Page[JobRecord](items=page.jobs, next=page.next)
+    return page_of_jobs(request, cursor, limit, "training")
 
 
 @router.get("/{training}", operation_id="get_training", responses=problem_responses(*REFUSED, "not-found"))
@@ -86,9 +84,7 @@ def get_artefact(
     """One of its files; those about epochs are written anew after each of them."""
     queue: JobQueue = request.app.state.queue
     record = queue.get(training, "training")
-    if name not in queue.artefacts(record.id):
-        raise NotFound(f"Training {record.id} has no file {name[:100]!r}.", field="name")
-    file = queue.file(record.id, name)
+    file = file_of(queue, record, name, queue.artefacts(record.id))
     if record.state is JobState.SUCCEEDED:
         return send(request, queue.store, kept(file))
     # Read at once: streamed, it could begin as one epoch left it and end as the next did.

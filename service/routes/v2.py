@@ -16,12 +16,11 @@ from models.bank import Bank
 from service.auth import require
 from service.banks import Banks
 from service.engine import PictureTask
-from service.metrics import metrics
 from service.options import MaskOptions
 from service.problems import Problem, problem_responses
 from service.routes.health import LONGEST_BATCH
 from service.status import healthy_workers
-from service.submission import ClientGone, Submission
+from service.submission import Submission
 from service.tensors import LENGTH_HEADER, InferAnswer, InferRequest, Message, WantedOutput, answer
 
 router = APIRouter(prefix="/v2", tags=["v2"])
@@ -183,13 +182,7 @@ async def infer(request: Request, bank: BankName) -> Response:
     contents = _pictures(chosen, message, request.app.state.settings.max_pictures)
     tasks = [PictureTask(content, index, None, options) for index, content in enumerate(contents)]
     submission: Submission = request.app.state.submission
-    try:
-        answers = await submission.answers(tasks, request)
-    except ClientGone:
-        metrics().pictures.labels("client-gone").inc(len(tasks))
-        return Response(status_code=499)
-    for one in answers:
-        metrics().pictures.labels(one.problem.kind if one.problem else "answered").inc()
+    answers = await submission.answers(tasks, request)
     problems = [one.problem for one in answers if one.problem]
     if problems:
         raise max(problems, key=lambda problem: problem.status)

@@ -5,13 +5,14 @@ from __future__ import annotations
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from pathlib import Path
 from typing import Any
 
 import pytest
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from tests.e2e.commands import http, settings, start
-from tests.service.conftest import RunningServer, banks_dir, redis_url, server, start_server, worker
+from tests.service.conftest import RunningServer, banks_dir, encoded, picture, redis_url, server, start_server, worker
 
 __all__ = ["banks_dir", "http", "redis_url", "server", "settings", "start", "start_server", "worker"]
 
@@ -70,3 +71,11 @@ def open_page(browser: Browser, server: RunningServer) -> Iterator[OpenPage]:
 
         yield run
     assert complaints == []
+
+
+@pytest.fixture
+def photo(tmp_path: Path) -> Path:
+    """A picture that is wider than high, so that the model's crop leaves its sides out."""
+    path = tmp_path / "meadow.png"
+    path.write_bytes(encoded(picture(120, 200)))
+    return path

@@ -12,7 +12,7 @@ from playwright.sync_api import Locator, Page, expect
 from jobs.store import Store
 from service.client import Client
 from tests.e2e.conftest import OpenPage
-from tests.e2e.test_pages import HOSTILE, PHONE, answer_with, job_record
+from tests.e2e.pages import HOSTILE, PHONE, answer_with, job_record
 from tests.service.conftest import RunningServer
 from tests.service.drafts import WIDTH, write_draft
 from tests.service.material import archive

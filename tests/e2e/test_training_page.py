@@ -11,7 +11,7 @@ from playwright.sync_api import Locator, Page, expect
 
 from service.client import Client
 from tests.e2e.conftest import OpenPage
-from tests.e2e.test_pages import HOSTILE, PHONE
+from tests.e2e.pages import HOSTILE, PHONE
 from tests.jobs import tiny_training
 from tests.service.conftest import RunningServer
 

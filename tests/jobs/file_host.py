@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+from tests.jobs.http_server import QuietHandler, answering
 
 
 @dataclass
@@ -45,7 +45,7 @@ def serving(content: bytes) -> Iterator[FileHost]:
     """A host of this file, on a port of its own."""
     host = FileHost(content=content)
 
-    class Handler(BaseHTTPRequestHandler):
+    class Handler(QuietHandler):
         protocol_version = "HTTP/1.1"
 
         def do_GET(self) -> None:
@@ -86,22 +86,6 @@ def serving(content: bytes) -> Iterator[FileHost]:
             if not host.states_length:
                 self.close_connection = True
 
-        def log_message(self, format: str, *arguments: object) -> None:
-            """Nothing on the tests' output."""
-
-    class Server(ThreadingHTTPServer):
-        daemon_threads = True
-
-        def handle_error(self, request: object, client_address: object) -> None:
-            """A client that leaves early is no news here."""
-
-    server = Server(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-    thread.start()
-    host.url = f"http://127.0.0.1:{server.server_port}/file"
-    try:
+    with answering(Handler) as port:
+        host.url = f"http://127.0.0.1:{port}/file"
         yield host
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
+
+from tests.jobs.http_server import QuietHandler, answering
 
 
 @dataclass
@@ -45,7 +45,7 @@ def receiving() -> Iterator[Receiver]:
     """A receiver on a port of its own."""
     receiver = Receiver()
 
-    class Handler(BaseHTTPRequestHandler):
+    class Handler(QuietHandler):
         def do_POST(self) -> None:
             body = self.rfile.read(int(self.headers["Content-Length"]))
             receiver.got.append(({name.lower(): value for name, value in self.headers.items()}, body))
@@ -58,23 +58,9 @@ def receiving() -> Iterator[Receiver]:
             self.send_header("Content-Length", "0")
             self.end_headers()
 
-        def log_message(self, format: str, *arguments: object) -> None:
-            """Nothing on the tests' output."""
-
-    class Server(ThreadingHTTPServer):
-        daemon_threads = True
-
-        def handle_error(self, request: object, client_address: object) -> None:
-            """A client that leaves early is what some tests are about."""
-
-    server = Server(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-    thread.start()
-    receiver.port = server.server_port
-    try:
-        yield receiver
-    finally:
-        receiver.drips = False
-        server.shutdown()
-        thread.join()
-        server.server_close()
+    with answering(Handler) as port:
+        receiver.port = port
+        try:
+            yield receiver
+        finally:
+            receiver.drips = False

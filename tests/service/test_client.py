@@ -13,7 +13,7 @@ import pytest
 
 from jobs.audit_request import AuditRequest
 from jobs.records import JobRecord, JobState
-from service import client as module
+from service import job_client as module
 from service.client import Client
 from service.client_errors import Broken, Busy, ClientError, Refused
 from service.problems import Problem

@@ -8,11 +8,10 @@ from uuid import uuid4
 
 import httpx
 import pytest
-from fastapi import Response
 
 from jobs.ledger import Ledger
 from jobs.redis_client import connect
-from service.idempotency import Idempotency
+from service.idempotency import Done, Idempotency
 from service.problems import TYPE_PREFIX, Problem
 from tests.service.material import archive, classifier, spec, upload_classifier, upload_dataset
 
@@ -34,11 +33,11 @@ class Action:
         self.times = 0
         self.failure = failure
 
-    def __call__(self) -> Response:
+    def __call__(self) -> Done:
         self.times += 1
         if self.failure is not None:
             raise self.failure
-        return Response(f"answer {self.times}", 201, {"Location": f"/{self.times}"})
+        return Done(f"answer {self.times}", f"/{self.times}")
 
 
 def test_the_second_request_is_answered_from_memory(idempotency: Idempotency, key: str) -> None:
