@@ -128,14 +128,14 @@ class Audit:
 
 def resnet50(folder: Path) -> Ground:
     """ResNet-50 as backbone and as classifier, of photographs."""
-    settings = _settings(folder / "resnet50", banks_dir=folder / "banks")
+    settings = _settings(folder / "resnet50", None, banks_dir=folder / "banks")
     request, store = prepare_audit(folder, settings)
     return Ground("ResNet-50", store, settings, request, PICTURES)
 
 
-def planted(folder: Path, per_class: int) -> Ground:
+def planted(folder: Path, per_class: int, threads: int | None = None) -> Ground:
     """The planted bank and a shipped classifier, of freshly drawn planted pictures, the classes one by one."""
-    settings = _settings(folder / "planted")
+    settings = _settings(folder / "planted", threads)
     store = Store.from_settings(settings)
     shipped = shipped_classifiers()["planted-3"]
     with store.scratch_file() as copy:
@@ -155,8 +155,8 @@ def planted(folder: Path, per_class: int) -> Ground:
     return Ground("planted", store, settings, request, dataset.pictures)
 
 
-def _settings(folder: Path, **further: Any) -> Settings:
-    return Settings(data_dir=folder, threads=os.cpu_count(), classifier_dry_run_seconds=300, **further)
+def _settings(folder: Path, threads: int | None, **further: Any) -> Settings:
+    return Settings(data_dir=folder, threads=threads or os.cpu_count(), classifier_dry_run_seconds=300, **further)
 
 
 def _batches(count: int, together: int) -> Iterator[int]:
