@@ -44,7 +44,7 @@ def publish(files: MitigationFiles, found: MitigationSubjects, request: Mitigati
         outcome=outcome_of(comparison),
         before=comparison.baseline_classifier,
         after=comparison.classifier,
-        patched=f"patched.{found.classifier.spec.format}",
+        patched=f"patched.{after.spec.format}",
         bank=reports["before"].bank,
         parameters=request,
         fitted=sum(files.plan.fitted),

@@ -32,7 +32,7 @@ def inspect(path: Path, spec: ClassifierSpec) -> None:
 
 
 def open_classifier(
-    path: Path,
+    file: Path | bytes,
     spec: ClassifierSpec,
     device: str,
     threads: int,
@@ -40,14 +40,12 @@ def open_classifier(
     cuda_memory_bytes: int | None,
     features: bool = False,
 ) -> OnnxClassifier:
-    """Start a session; see `models.classifiers.open_classifier`."""
-    model: Path | bytes = path
-    head: LinearHead | None = None
-    features_name = ""
+    """Start a session on a file or on what one would hold; see `models.classifiers.open_classifier`."""
+    model, head, features_name = file, None, ""
     if features:
         from models.classifiers.onnx_head import open_head  # here: running a file does without the onnx package
 
-        found, model = open_head(path, spec.output_name)
+        found, model = open_head(file if isinstance(file, bytes) else file.read_bytes(), spec.output_name)
         head, features_name = found.layer, found.features
     try:
         session = open_session(model, device, threads, allow_cpu_nodes, cuda_memory_bytes)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -83,19 +82,18 @@ def find_head(model: ModelProto, output: str) -> OnnxHead:
     return OnnxHead(layer, node.input[0], scores, product, addition, dtype, node.op_type == "Conv")
 
 
-def open_head(path: Path, output: str | None) -> tuple[OnnxHead, bytes]:
+def open_head(content: bytes, output: str | None) -> tuple[OnnxHead, bytes]:
     """The head of a file, and the file's bytes with what goes into the head as a further output.
 
     Parts of a protobuf message that follow one another are one message, so nothing but the further output is written.
 
     Args:
-        path: an ONNX file that `models.classifiers.inspect_file` let pass.
+        content: of an ONNX file that `models.classifiers.inspect_file` let pass.
         output: name of the output with the scores; None where there is one output.
 
     Raises:
         HeadError: it has none.
     """
-    content = path.read_bytes()
     model = onnx.load_model_from_string(content)
     found = find_head(model, scores_output(model, output))
     if any(one.name == found.features for one in model.graph.output):

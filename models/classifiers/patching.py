@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from models.classifiers.linear_head import HeadError, LinearHead
+from models.classifiers.linear_head import Floats, LinearHead
 from models.classifiers.spec import ClassifierSpec
 from models.spufix import Evidence
 
@@ -38,28 +38,38 @@ def with_head(path: Path, spec: ClassifierSpec, layer: LinearHead, notes: Mappin
 
 
 def with_spufix(
-    path: Path, spec: ClassifierSpec, evidence: Evidence, outputs: np.ndarray, notes: Mapping[str, str]
+    path: Path,
+    spec: ClassifierSpec,
+    evidence: Evidence,
+    outputs: np.ndarray,
+    notes: Mapping[str, str],
+    pictures: Floats | None = None,
 ) -> bytes:
-    """The file with nodes behind its head that take spurious evidence off some scores; arguments as `with_head`.
+    """An ONNX file with nodes behind its head that take spurious evidence off some scores; arguments as `with_head`.
+
+    A network in safetensors is exported first.
 
     Args:
         evidence: L pieces of it.
         outputs: int [L], the score that each is taken off.
+        pictures: float32 [N, 3, s, s] in [0, 1], on which an export must give the network's scores; for safetensors.
 
     Raises:
-        HeadError: it has no linear head, or is no ONNX file.
+        HeadError: it has no linear head.
+        ClassifierError: it cannot be exported, or the export gives other scores.
     """
-    if spec.format != "onnx":
-        raise HeadError(
-            "SpuFix adds nodes to a graph, and a safetensors file holds none",
-            remedy="export the classifier to ONNX and upload that, or use the method head-refit",
-        )
     import onnx
 
     from models.classifiers.onnx_head import find_head, scores_output
     from models.classifiers.onnx_patch import annotate, subtract_evidence
 
-    model = onnx.load_model(path, load_external_data=False)
+    if spec.format == "safetensors":
+        from models.classifiers.safetensors_export import export
+
+        assert pictures is not None
+        model = export(path, spec, pictures)
+    else:
+        model = onnx.load_model(path, load_external_data=False)
     head = find_head(model, scores_output(model, spec.output_name))
     subtract_evidence(model, head, evidence, outputs)
     annotate(model, notes)
