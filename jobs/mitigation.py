@@ -112,7 +112,7 @@ def _change(queue: JobQueue, files: MitigationFiles, found: MitigationSubjects, 
     store, settings, record = queue.store, queue.settings, found.classifier
     with store.local_copy(f"blobs/{record.blob}") as path, store.scratch_file() as patched:
         with IsolatedClassifier(path, record.spec, settings, features=True) as isolated:
-            head = require_head(isolated)
+            head, former = require_head(isolated), isolated.spufix
         fit, spec = _fit(files, head, found, request), _declared(record.spec, request, files.job)
         arrays = dict(fit.arrays)
         if spec.format != record.spec.format:  # it is exported on the way
@@ -124,7 +124,7 @@ def _change(queue: JobQueue, files: MitigationFiles, found: MitigationSubjects, 
             store.write_file(files.name(f"patched.{spec.format}"), copy)
         changed = import_classifier(store, patched, spec, settings)
     store.write_bytes(files.name("patched.spec.json"), _json(spec))
-    told = Changed(classifier=changed.id, classes=fit.classes, loss=fit.loss)
+    told = Changed(classifier=changed.id, classes=fit.classes, loss=fit.loss, former_spufix=former)
     store.write_bytes(files.name("changed.json"), told.model_dump_json(indent=1).encode())
 
 

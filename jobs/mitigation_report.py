@@ -30,6 +30,18 @@ METHODS: dict[str, tuple[str, ...]] = {
         "most 200 rounds).",
     ),
 }
+FORMER: dict[str, tuple[str, ...]] = {
+    "spufix": (
+        "The classifier had SpuFix behind its head already. For the scores that it acts on now it takes the place of "
+        "the former; off other scores the former is still taken.",
+    ),
+    "head-refit": (
+        "The classifier had SpuFix behind its head. That was the evidence of its former weights and is gone: the head "
+        "is the same as if the classifier without SpuFix had been refitted.",
+    ),
+}
+"""Said where SpuFix stood behind the head of the classifier that was changed."""
+
 JUDGED = (
     "Both classifiers are audited on the same pictures with the same noise and the same swaps, and nothing was fitted "
     "on these pictures. Differences are paired by picture: after less before.",

@@ -11,6 +11,7 @@ from onnx import GraphProto, ModelProto, NodeProto, TensorProto, ValueInfoProto,
 
 from models.classifiers.linear_head import MOST_FEATURES, HeadError, LinearHead
 from models.classifiers.onnx_constants import Constants, attributes
+from models.classifiers.onnx_spufix import OnnxSpufix, find_spufix
 
 PASSED = frozenset({"Identity", "Flatten", "Reshape", "Squeeze", "Unsqueeze", "Dropout", "Cast"})
 """Between the layer and the scores these change no number."""
@@ -34,6 +35,7 @@ class OnnxHead:
         addition: place of the node that adds the bias, or None where the former does or there is none.
         dtype: `TensorProto` type of what goes in and comes out.
         maps: whether maps [N, D, h, w] go in, as into a convolution.
+        spufix: what was put behind it to take evidence off the scores, if anything.
     """
 
     layer: LinearHead
@@ -43,6 +45,7 @@ class OnnxHead:
     addition: int | None
     dtype: int
     maps: bool
+    spufix: OnnxSpufix | None = None
 
 
 def find_head(model: ModelProto, output: str) -> OnnxHead:
@@ -60,7 +63,11 @@ def find_head(model: ModelProto, output: str) -> OnnxHead:
     name = output
     while (node := _producer(graph, places, name)).op_type in PASSED | POOLED and not node.domain:
         name = node.input[0]
-    scores, last, addition, offset = name, node, None, None
+    last = node
+    if (spufix := find_spufix(graph, name)) is not None:
+        name = spufix.before
+        node = _producer(graph, places, name)
+    scores, addition, offset = name, None, None
     constants = Constants(graph)
     if node.op_type == "Add" and not node.domain:
         terms = [(constants.get(one), other) for one, other in (tuple(node.input), tuple(node.input)[::-1])]
@@ -79,7 +86,17 @@ def find_head(model: ModelProto, output: str) -> OnnxHead:
     if weight.shape[1] > MOST_FEATURES:
         raise HeadError(f"its last linear layer takes {weight.shape[1]} values; at most {MOST_FEATURES} are features")
     layer = LinearHead(np.ascontiguousarray(weight, np.float32), bias.astype(np.float32))
-    return OnnxHead(layer, node.input[0], scores, product, addition, dtype, node.op_type == "Conv")
+    maps = node.op_type == "Conv"
+    if spufix is not None:
+        expected = node.input[0], maps, layer.weight.shape[1], len(layer.bias)
+        if (
+            spufix.features,
+            spufix.pooled,
+            spufix.correction.evidence.weight.shape[1],
+            spufix.correction.classes,
+        ) != expected:
+            raise _refusal(last, "which takes off what other features say")
+    return OnnxHead(layer, node.input[0], scores, product, addition, dtype, maps, spufix)
 
 
 def open_head(content: bytes, output: str | None) -> tuple[OnnxHead, bytes]:

@@ -1,19 +1,30 @@
-"""A classifier's file with another head, or with SpuFix behind it."""
+"""A classifier's file with another head, or with SpuFix behind it.
+
+What such a file was made of can be changed again: SpuFix that stands behind a head is recognised, and each method
+starts from the head without it. SpuFix of SpuFix takes the same evidence off once, not twice, and a head that is fitted
+anew does not have the evidence of its former weights taken off.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from models.classifiers.linear_head import Floats, LinearHead
 from models.classifiers.spec import ClassifierSpec
-from models.spufix import Evidence
+from models.spufix import Correction, Evidence
+
+if TYPE_CHECKING:
+    from onnx import ModelProto
+
+    from models.classifiers.onnx_head import OnnxHead
 
 
 def with_head(path: Path, spec: ClassifierSpec, layer: LinearHead, notes: Mapping[str, str]) -> bytes:
-    """The file with another weight and bias in its last linear layer.
+    """The file with another weight and bias in its last linear layer, and without SpuFix, which was of the former ones.
 
     Args:
         path: a file that `models.classifiers.inspect_file` let pass.
@@ -28,11 +39,11 @@ def with_head(path: Path, spec: ClassifierSpec, layer: LinearHead, notes: Mappin
         return _safetensors_with_head(path, spec, layer)
     import onnx
 
-    from models.classifiers.onnx_head import find_head, scores_output
     from models.classifiers.onnx_patch import annotate, replace_head
 
     model = onnx.load_model(path, load_external_data=False)
-    replace_head(model, find_head(model, scores_output(model, spec.output_name)), layer)
+    head, _ = _bare(model, spec)
+    replace_head(model, head, layer)
     annotate(model, notes)
     return bytes(model.SerializeToString(deterministic=True))
 
@@ -47,7 +58,8 @@ def with_spufix(
 ) -> bytes:
     """An ONNX file with nodes behind its head that take spurious evidence off some scores; arguments as `with_head`.
 
-    A network in safetensors is exported first.
+    A network in safetensors is exported first. Of SpuFix that stands there already, what it takes off other scores
+    stays.
 
     Args:
         evidence: L pieces of it.
@@ -60,7 +72,6 @@ def with_spufix(
     """
     import onnx
 
-    from models.classifiers.onnx_head import find_head, scores_output
     from models.classifiers.onnx_patch import annotate, subtract_evidence
 
     if spec.format == "safetensors":
@@ -70,10 +81,24 @@ def with_spufix(
         model = export(path, spec, pictures)
     else:
         model = onnx.load_model(path, load_external_data=False)
-    head = find_head(model, scores_output(model, spec.output_name))
-    subtract_evidence(model, head, evidence, outputs)
+    head, former = _bare(model, spec)
+    correction = Correction(evidence, outputs, len(head.layer.bias))
+    subtract_evidence(model, head, correction if former is None else former.renewed(correction))
     annotate(model, notes)
     return bytes(model.SerializeToString(deterministic=True))
+
+
+def _bare(model: ModelProto, spec: ClassifierSpec) -> tuple[OnnxHead, Correction | None]:
+    """The head of a model, once nothing stands behind it, and what SpuFix took off its scores."""
+    from models.classifiers.onnx_head import find_head, scores_output
+    from models.classifiers.onnx_spufix import remove_spufix
+
+    output = scores_output(model, spec.output_name)
+    head = find_head(model, output)
+    if head.spufix is None:
+        return head, None
+    remove_spufix(model.graph, head.spufix)
+    return find_head(model, output), head.spufix.correction
 
 
 def _safetensors_with_head(path: Path, spec: ClassifierSpec, layer: LinearHead) -> bytes:

@@ -21,6 +21,7 @@ from models.classifiers.spec import ClassifierSpec
 from models.errors import ArchitectureError, ClassifierError
 from models.families import RESNETS, family_of
 from models.runtime import resolve_device
+from models.spufix import Correction
 
 MOST_HEADER_BYTES = 2**24
 """The header names every tensor; a thousand of them take about 0.1 MiB."""
@@ -109,6 +110,7 @@ class SafetensorsClassifier:
         self._input = NetworkInput(spec.preprocessing)
         self.provider = f"torch-{device.type}"
         self.head: LinearHead | None = None
+        self.spufix: Correction | None = None
         self.head_name = ""
         self._features: Tensor | None = None
 

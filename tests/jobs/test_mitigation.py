@@ -19,7 +19,7 @@ from jobs.errors import Invalid
 from jobs.isolation import IsolatedClassifier
 from jobs.mitigation_fit import choose_pictures, fit_spufix, refit_head
 from jobs.mitigation_look import SCHEMA
-from jobs.mitigation_report import ACCURACY, MitigationReport, found_of
+from jobs.mitigation_report import ACCURACY, FORMER, MitigationReport, found_of
 from jobs.mitigation_request import MitigationRequest
 from jobs.mitigation_split import MitigationPlan, split
 from jobs.records import JobState
@@ -199,6 +199,32 @@ def test_spufix_of_a_network_in_safetensors_leaves_an_onnx_file(in_process: Inst
     first, second = (predicted(in_process, one, batch) for one in (before, changed))
     np.testing.assert_allclose(first[:, 2], second[:, 2], atol=1e-5)
     assert np.abs(first - second)[:, :2].max() > 1e-3
+
+
+def test_a_mitigated_classifier_can_be_mitigated_again_by_either_method(in_process: Installation) -> None:
+    """Of a classifier with SpuFix both methods make what they make of the one it was made from."""
+    queue, audit = in_process.queue, in_process.request
+    fields = {"dataset": audit.dataset, "bank": "tiny", "measurements": {"cue-swaps": {}, "own-head": {}}, "lowest": 10}
+
+    def mitigated(classifier: str, method: str) -> MitigationReport:
+        job = queue.submit(MitigationRequest(classifier=classifier, method=method, **fields)).id
+        work(queue)
+        assert queue.get(job).state is JobState.SUCCEEDED, queue.get(job).message
+        return MitigationReport.model_validate_json(queue.store.read_bytes(f"mitigations/{job}/mitigation.json"))
+
+    first = mitigated(audit.classifier, "spufix")
+    batch = networks.pictures(5)
+    for method in ("spufix", "head-refit"):
+        once = first if method == "spufix" else mitigated(audit.classifier, method)
+        again = mitigated(first.after.id, method)
+        told, expected = (
+            predicted(in_process, get_classifier(queue.store, one.after.id), batch) for one in (again, once)
+        )
+        np.testing.assert_allclose(told, expected, atol=1e-5)
+        assert set(again.method) - set(once.method) == set(FORMER[method])
+        sections = json.loads(queue.store.read_bytes(f"mitigations/{again.mitigation}/audit-before.json"))["sections"]
+        (own_head,) = (one for one in sections if one["name"] == "own-head")
+        assert "SpuFix stands behind the classifier's linear head" in own_head["withheld"]
 
 
 def predicted(installation: Installation, record: ClassifierRecord, batch: np.ndarray) -> np.ndarray:
