@@ -21,7 +21,8 @@ METHODS: dict[str, tuple[str, ...]] = {
         "SpuFix (Neuhaus et al., ICCV 2023), transferred: over the pictures of a class, the direction in which the "
         "classifier's own evidence varies together with each spurious feature of the bank; what a picture has along "
         "these directions beyond the class's average is taken off the class's score. Evidence below the average stays. "
-        "Scores of other classes are the same, bit by bit.",
+        "Scores of other classes are the same, bit by bit (to rounding where a network in safetensors was exported to "
+        "ONNX for it).",
     ),
     "head-refit": (
         "Head refit (Spuriosity Rankings, NeurIPS 2023): the last linear layer is fitted anew on the pictures of each "

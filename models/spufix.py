@@ -153,7 +153,9 @@ class Correction:
     def taken(self, features: ArrayLike) -> Floats:
         """float64 [N, C], >= 0, of features, float [N, D]."""
         betas = np.maximum(self.evidence.betas(features), 0)
-        return betas @ np.eye(self.classes)[self.outputs]
+        taken = np.zeros((len(betas), self.classes))
+        np.add.at(taken.T, self.outputs, betas.T)
+        return taken
 
     def renewed(self, newer: Self) -> Self:
         """The newer one for the scores that it acts on, this for the others.

@@ -55,7 +55,8 @@ def subtract_evidence(model: ModelProto, head: OnnxHead, correction: Correction)
     """
     sound = _fault(model) is None
     graph, evidence = model.graph, correction.evidence
-    takes = np.eye(correction.classes, dtype=np.float32)[correction.outputs]
+    takes = np.zeros((len(correction.outputs), correction.classes), np.float32)
+    takes[np.arange(len(takes)), correction.outputs] = 1
     nodes: list[NodeProto] = []
 
     def then(operator: str, *inputs: str, **options: Any) -> str:

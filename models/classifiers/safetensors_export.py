@@ -70,7 +70,7 @@ def require_same(
     exported = onnx.open_classifier(model.SerializeToString(), spec.exported(), "cpu", 1, True, None, features=True)
     for batch in (pictures, pictures[:1]):
         (scores, features), (theirs, own) = original.look(batch), exported.look(batch)
-        if features.shape != own.shape or not (apart := _apart(features, own)) <= TOLERANCE:
+        if features.shape != own.shape or not _apart(features, own) <= TOLERANCE:
             raise HeadError("the exported network has another last linear layer than the network", remedy=REMEDY)
         if not (apart := _apart(scores, theirs)) <= TOLERANCE:
             raise ClassifierError(
