@@ -76,7 +76,7 @@ def _patch(order: Order) -> int:
         arrays = dict(np.load(file, allow_pickle=False))
     if order.method == "spufix":
         evidence = Evidence(arrays["weight"], arrays["offset"], tuple(range(len(arrays["offset"]))), 0.0)
-        content = with_spufix(path, spec, evidence, arrays["outputs"], order.notes)
+        content = with_spufix(path, spec, evidence, arrays["outputs"], order.notes, arrays.get("pictures"))
     else:
         content = with_head(path, spec, LinearHead(arrays["weight"], arrays["bias"]), order.notes)
     with mmap.mmap(order.result, len(content)) as memory:

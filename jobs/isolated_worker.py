@@ -88,7 +88,8 @@ class Task:
 
 @dataclass(frozen=True)
 class Opened:
-    """First answer of the process: what runs the classifier, and the width of its features.
+    """First answer of the process: what runs the classifier, the width of its features, and whether SpuFix takes
+    something off the scores that its head gives.
 
     Where features are asked for and the classifier has no linear head, `headless` says why, and `remedy` what to do.
     """
@@ -97,6 +98,7 @@ class Opened:
     fixed_batch: int | None
     network_isolated: bool
     width: int = 0
+    spufix: bool = False
     headless: str | None = None
     remedy: str | None = None
 
@@ -143,7 +145,7 @@ def main() -> None:
         return
     opened = Opened(classifier.provider, classifier.fixed_batch, isolated)
     if classifier.head is not None:
-        opened = replace(opened, width=classifier.head.weight.shape[1])
+        opened = replace(opened, width=classifier.head.weight.shape[1], spufix=classifier.spufix is not None)
     if headless is not None:
         opened = replace(opened, headless=headless.message, remedy=headless.remedy)
     _send(channel, {"opened": asdict(opened)})

@@ -81,6 +81,7 @@ class IsolatedClassifier:
         pid: of the process.
         head: the classifier's last linear layer, where its features were asked for and it has one.
         headless: why it has none, where they were asked for.
+        spufix: whether something is taken off the scores behind that layer.
     """
 
     def __init__(
@@ -146,7 +147,7 @@ class IsolatedClassifier:
                 raise
         self.pid = self._process.pid
         self.provider, self.network_isolated = opened.provider, opened.network_isolated
-        self.fixed_batch = opened.fixed_batch
+        self.fixed_batch, self.spufix = opened.fixed_batch, opened.spufix
         whole = self.fixed_batch or 1
         self._batch = max(1, min(batch_size or settings.batch_size, MOST_PICTURES) // whole) * whole
 

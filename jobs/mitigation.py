@@ -10,7 +10,9 @@ import shutil
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+import numpy as np
 import pyarrow as pa
+from numpy.typing import NDArray
 
 from jobs.audit import audit_shard
 from jobs.audit_subjects import Own
@@ -27,15 +29,19 @@ from jobs.mitigation_request import MitigationRequest
 from jobs.mitigation_split import MitigationPlan
 from jobs.mitigation_subjects import MitigationSubjects, check, open_names, require_head
 from jobs.patching import Patch, patch_file
+from jobs.pictures import decode
 from jobs.progress import progress_of
 from jobs.subjects import open_subjects
 from models.classifiers.linear_head import LinearHead
 from models.classifiers.spec import ClassifierSpec
+from models.geometry import prepare
 
 if TYPE_CHECKING:
     from jobs.queue import JobInputs, JobQueue
 
 LONGEST_LABEL = 200
+TRIED_ON = 8
+"""Pictures that a network and its export must give the same scores on."""
 
 
 def plan(queue: JobQueue, job: str, inputs: JobInputs) -> Work:
@@ -106,17 +112,19 @@ def _change(queue: JobQueue, files: MitigationFiles, found: MitigationSubjects, 
     store, settings, record = queue.store, queue.settings, found.classifier
     with store.local_copy(f"blobs/{record.blob}") as path, store.scratch_file() as patched:
         with IsolatedClassifier(path, record.spec, settings, features=True) as isolated:
-            head = require_head(isolated)
-        fit = _fit(files, head, found, request)
+            head, former = require_head(isolated), isolated.spufix
+        fit, spec = _fit(files, head, found, request), _declared(record.spec, request, files.job)
+        arrays = dict(fit.arrays)
+        if spec.format != record.spec.format:  # it is exported on the way
+            arrays["pictures"] = _tried_on(queue, files, found, request)
         notes = {"mitigation": request.method, "made_from": record.id, "bank": found.bank.digest, "job": files.job}
-        patch_file(path, record.spec, Patch(request.method, fit.arrays, notes), patched, settings)
+        patch_file(path, record.spec, Patch(request.method, arrays, notes), patched, settings)
         with store.scratch_file() as copy:
             shutil.copyfile(patched, copy)
-            store.write_file(files.name(f"patched.{record.spec.format}"), copy)
-        spec = _declared(record.spec, request, files.job)
+            store.write_file(files.name(f"patched.{spec.format}"), copy)
         changed = import_classifier(store, patched, spec, settings)
     store.write_bytes(files.name("patched.spec.json"), _json(spec))
-    told = Changed(classifier=changed.id, classes=fit.classes, loss=fit.loss)
+    told = Changed(classifier=changed.id, classes=fit.classes, loss=fit.loss, former_spufix=former)
     store.write_bytes(files.name("changed.json"), told.model_dump_json(indent=1).encode())
 
 
@@ -130,9 +138,25 @@ def _fit(files: MitigationFiles, head: LinearHead, found: MitigationSubjects, re
     return refit_head(tables, head, of_output, found.bank, request)
 
 
+def _tried_on(
+    queue: JobQueue, files: MitigationFiles, found: MitigationSubjects, request: MitigationRequest
+) -> NDArray[np.float32]:
+    """Pictures for an export to be tried on: some of those that were looked at, from all over the data set."""
+    rows = np.concatenate([table["row"].to_numpy() for table in files.read("look")])
+    chosen = rows[np.linspace(0, len(rows) - 1, min(TRIED_ON, len(rows))).astype(np.int64)].tolist()
+    pictures = []
+    for sample in read_rows(queue.store, request.dataset, chosen):
+        assert isinstance(sample.content, bytes)  # it was read before
+        pixels = decode(sample.content, queue.settings.max_pixels)
+        pictures.append(prepare(pixels, found.classifier.spec.preprocessing).float().numpy() / 255)
+    return np.stack(pictures)
+
+
 def _declared(spec: ClassifierSpec, request: MitigationRequest, job: str) -> ClassifierSpec:
     """The declaration of the changed classifier: its version says what was done and by which job."""
     suffix = f"+{request.method}.{job[:12]}"
+    if request.method == "spufix" and spec.format != "onnx":
+        spec = spec.exported()
     return spec.model_copy(update={"version": spec.version[: LONGEST_LABEL - len(suffix)] + suffix})
 
 

@@ -30,6 +30,7 @@ class Changed(BaseModel):
     classifier: str = Field(description="Its id.")
     classes: list[ClassFit]
     loss: float | None
+    former_spufix: bool = Field(False, description="Whether SpuFix stood behind the head of the old one.")
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from jobs.datasets import get_dataset, get_pictures
 from jobs.errors import NotFound
 from jobs.mitigation_files import MitigationFiles, Part
 from jobs.mitigation_page import render_html, render_markdown
-from jobs.mitigation_report import JUDGED, METHODS, MitigationReport, answer_of, outcome_of
+from jobs.mitigation_report import FORMER, JUDGED, METHODS, MitigationReport, answer_of, outcome_of
 from jobs.mitigation_request import MitigationRequest
 from jobs.mitigation_subjects import MitigationSubjects
 from jobs.reduction import find
@@ -44,7 +44,7 @@ def publish(files: MitigationFiles, found: MitigationSubjects, request: Mitigati
         outcome=outcome_of(comparison),
         before=comparison.baseline_classifier,
         after=comparison.classifier,
-        patched=f"patched.{found.classifier.spec.format}",
+        patched=f"patched.{after.spec.format}",
         bank=reports["before"].bank,
         parameters=request,
         fitted=sum(files.plan.fitted),
@@ -52,7 +52,7 @@ def publish(files: MitigationFiles, found: MitigationSubjects, request: Mitigati
         loss=changed.loss,
         classes=tuple(changed.classes),
         comparison=comparison,
-        method=METHODS[request.method] + JUDGED,
+        method=METHODS[request.method] + (FORMER[request.method] if changed.former_spufix else ()) + JUDGED,
     )
     store.write_bytes(files.name("mitigation.html"), render_html(report).encode())
     store.write_bytes(files.name("mitigation.md"), render_markdown(report).encode())

@@ -21,7 +21,8 @@ METHODS: dict[str, tuple[str, ...]] = {
         "SpuFix (Neuhaus et al., ICCV 2023), transferred: over the pictures of a class, the direction in which the "
         "classifier's own evidence varies together with each spurious feature of the bank; what a picture has along "
         "these directions beyond the class's average is taken off the class's score. Evidence below the average stays. "
-        "Scores of other classes are the same, bit by bit.",
+        "Scores of other classes are the same, bit by bit (to rounding where a network in safetensors was exported to "
+        "ONNX for it).",
     ),
     "head-refit": (
         "Head refit (Spuriosity Rankings, NeurIPS 2023): the last linear layer is fitted anew on the pictures of each "
@@ -30,6 +31,18 @@ METHODS: dict[str, tuple[str, ...]] = {
         "most 200 rounds).",
     ),
 }
+FORMER: dict[str, tuple[str, ...]] = {
+    "spufix": (
+        "The classifier had SpuFix behind its head already. For the scores that it acts on now it takes the place of "
+        "the former; off other scores the former is still taken.",
+    ),
+    "head-refit": (
+        "The classifier had SpuFix behind its head. That was the evidence of its former weights and is gone: the head "
+        "is the same as if the classifier without SpuFix had been refitted.",
+    ),
+}
+"""Said where SpuFix stood behind the head of the classifier that was changed."""
+
 JUDGED = (
     "Both classifiers are audited on the same pictures with the same noise and the same swaps, and nothing was fitted "
     "on these pictures. Differences are paired by picture: after less before.",

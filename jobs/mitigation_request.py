@@ -11,7 +11,7 @@ from jobs.isolated_patch import Method
 
 METHODS: dict[str, str] = {
     "spufix": "Takes the evidence that goes with spurious features off the scores of their classes: nodes added to an "
-    "ONNX file (SpuFix, ICCV 2023).",
+    "ONNX file, to which a network in safetensors is exported first (SpuFix, ICCV 2023).",
     "head-refit": "Fits the last linear layer anew on the pictures of each class that show its spurious features least "
     "(Spuriosity Rankings, NeurIPS 2023).",
 }

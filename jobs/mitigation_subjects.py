@@ -96,12 +96,6 @@ def check(store: Store, settings: Settings, request: MitigationRequest) -> dict[
         ClassifierFailed: it cannot be opened any more.
     """
     found = open_names(store, settings, request)
-    if request.method == "spufix" and found.classifier.spec.format != "onnx":
-        raise Invalid(
-            f"SpuFix adds nodes to an ONNX graph; this classifier is a {found.classifier.spec.format} file.",
-            field="classifier",
-            remedy="export it to ONNX and upload that, or use the method head-refit",
-        )
     with (
         store.local_copy(f"blobs/{found.classifier.blob}") as path,
         IsolatedClassifier(path, found.classifier.spec, settings, features=True) as isolated,

@@ -23,6 +23,12 @@ from models.classifiers.spec import ClassifierSpec
 ROOM = 2**20
 """Bytes that a changed file may be longer than the old one and what it was changed by."""
 
+GRAPH_ROOM, WIDENED = 2**26, 4
+"""An exported network may be so many bytes longer, and every byte of its weights become so many: float32 of them."""
+
+EXPORT_PATIENCE = 10
+"""Tracing a deep network takes so many times as long as opening a classifier may."""
+
 
 @dataclass(frozen=True)
 class Patch:
@@ -53,7 +59,9 @@ def patch_file(file: Path, spec: ClassifierSpec, patch: Patch, target: Path, set
     Raises:
         ClassifierFailed: it cannot be changed so, with the reason.
     """
-    size = file.stat().st_size
+    exports = patch.method == "spufix" and spec.format == "safetensors"
+    size = WIDENED * file.stat().st_size + GRAPH_ROOM if exports else file.stat().st_size
+    seconds = settings.classifier_dry_run_seconds * (EXPORT_PATIENCE if exports else 1)
     room = size + 2 * sum(values.nbytes for values in patch.arrays.values()) + ROOM
     with (
         _memory("cuecheck-arrays") as arrays,
@@ -71,12 +79,12 @@ def patch_file(file: Path, spec: ClassifierSpec, patch: Patch, target: Path, set
             arrays=arrays.fileno(),
             result=result.fileno(),
             memory_bytes=settings.classifier_memory_bytes + 2 * FILE_COPIES * room,
-            seconds=settings.classifier_dry_run_seconds,
+            seconds=seconds,
             parent=os.getpid(),
         )
         stdin.write(json.dumps(asdict(order)).encode())
         stdin.seek(0)
-        _run(order, stdin, stdout, settings.classifier_dry_run_seconds)
+        _run(order, stdin, stdout, seconds)
         answer = json.loads(os.pread(stdout.fileno(), LONGEST_MESSAGE, 0) or b"{}")
         if "refusal" in answer:
             refused = Refusal(**answer["refusal"])

@@ -18,6 +18,12 @@ from models.backbone import Backbone
 from models.bank import Bank
 from models.bank_folders import find_banks, locate_bank
 
+CORRECTED = (
+    "SpuFix stands behind the classifier's linear head, so its scores are no longer sums over its own features: audit "
+    "the classifier it was made from"
+)
+"""Why there are no own features to measure."""
+
 
 def find_bank(settings: Settings, name: str) -> Bank:
     """A bank by its name (the latest version), `name@version` or its digest (`sha256:...`).
@@ -89,7 +95,8 @@ def open_subjects(
 ) -> Iterator[Subjects]:
     """Load everything; the classifier runs in a process of its own, which ends with the block.
 
-    features: whether the classifier's own are wanted though no measurement of the request needs them.
+    features: whether the classifier's own are wanted, SpuFix behind its head or not, though no measurement of the
+        request needs them.
     """
     bank = find_bank(settings, request.bank)
     dataset = get_dataset(store, request.dataset)
@@ -98,12 +105,10 @@ def open_subjects(
         bank, dataset.class_names(bank.classes), classifier.spec.classes, request.class_map, request.classes
     )
     backbone = load_backbone(bank, settings)
-    features = features or any(measurement.own_features for measurement, _ in request.chosen())
+    wanted = features or any(measurement.own_features for measurement, _ in request.chosen())
     with (
         store.local_copy(f"blobs/{classifier.blob}") as path,
-        IsolatedClassifier(
-            path, classifier.spec, settings, batch_size=request.batch_size, features=features
-        ) as isolated,
+        IsolatedClassifier(path, classifier.spec, settings, batch_size=request.batch_size, features=wanted) as isolated,
     ):
         yield Subjects(
             bank=bank,
@@ -114,7 +119,7 @@ def open_subjects(
             pictures=get_pictures(store, dataset.id),
             provider=isolated.provider,
             further=_second_maps(store, bank, classifier.spec.classes, request),
-            own=own_of(isolated),
+            own=CORRECTED if isolated.spufix and not features else own_of(isolated),
         )
 
 

@@ -9,6 +9,7 @@ import asyncio
 import base64
 import hashlib
 import hmac
+import ssl
 import time
 from dataclasses import dataclass
 
@@ -21,6 +22,14 @@ MEDIA_TYPE = "application/cloudevents+json"
 CONNECT_SECONDS = 5.0
 SECONDS = 10.0
 """Longest a receiver may take from the look-up of its name to the head of its answer; of its body nothing is read."""
+
+
+UNKNOWN_AUTHORITY = (18, 19, 20, 21)
+"""OpenSSL's codes of certificates that nobody known has signed."""
+
+
+class Untrusting(Exception):
+    """The authorities to be trusted cannot be read."""
 
 
 @dataclass(frozen=True)
@@ -74,8 +83,10 @@ async def post(
         return Outcome(error=f"no answer within {seconds:g} s")
     except Forbidden as error:
         return Outcome(error=f"refused: {error}; see CUECHECK_WEBHOOK_ALLOWED_NETWORKS")
+    except Untrusting as error:
+        return Outcome(error=f"the certificates that SSL_CERT_FILE or SSL_CERT_DIR name cannot be read: {error}"[:300])
     except httpx.HTTPError as error:
-        return Outcome(error=f"{type(error).__name__}: {error}"[:300])
+        return Outcome(error=(_certificate_fault(error) or f"{type(error).__name__}: {error}")[:300])
     except OSError as error:
         return Outcome(error=f"the name cannot be resolved: {error}"[:300])
 
@@ -83,7 +94,7 @@ async def post(
 async def _post(url: str, headers: dict[str, str], body: bytes, allowed: Networks) -> Outcome:
     target = target_of(url)
     *others, last = await resolve(target, allowed)
-    secured = httpx.create_ssl_context() if target.https else False
+    secured = _trust() if target.https else False
     async with httpx.AsyncClient(verify=secured, trust_env=False, timeout=SECONDS, follow_redirects=False) as client:
 
         async def ask(address: str) -> Outcome:
@@ -103,6 +114,29 @@ async def _post(url: str, headers: dict[str, str], body: bytes, allowed: Network
             except (httpx.ConnectError, httpx.ConnectTimeout):
                 continue
         return await ask(last)
+
+
+def _trust() -> ssl.SSLContext:
+    """Which authorities are believed: the public ones, or those that the usual variables name.
+
+    Raises:
+        Untrusting: they cannot be read.
+    """
+    try:
+        return httpx.create_ssl_context()
+    except OSError as error:
+        raise Untrusting(str(error)) from error
+
+
+def _certificate_fault(error: BaseException) -> str | None:
+    """What is wrong with the receiver's certificate, where that is why nothing was sent."""
+    cause: BaseException | None = error
+    while cause is not None and not isinstance(cause, ssl.SSLCertVerificationError):
+        cause = cause.__cause__ or cause.__context__
+    if cause is None:
+        return None
+    hint = "; an authority of your own is named by SSL_CERT_FILE" if cause.verify_code in UNKNOWN_AUTHORITY else ""
+    return f"the receiver's certificate is refused: {cause.verify_message.rstrip('.')}{hint}"
 
 
 def _outcome(answer: httpx.Response) -> Outcome:

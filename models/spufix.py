@@ -134,3 +134,39 @@ class Evidence:
     def betas(self, features: ArrayLike) -> Floats:
         """float64 [N, L] of features, float [N, D], in logit units; zero on average over the class's pictures."""
         return np.asarray(features, np.float64) @ self.weight.T - self.offset
+
+
+@dataclass(frozen=True)
+class Correction:
+    """What SpuFix takes off a classifier's scores: max(beta, 0) of each piece of evidence.
+
+    Attributes:
+        evidence: L pieces of it.
+        outputs: int [L], the score that each is taken off.
+        classes: C, scores that the classifier gives.
+    """
+
+    evidence: Evidence
+    outputs: NDArray[np.integer]
+    classes: int
+
+    def taken(self, features: ArrayLike) -> Floats:
+        """float64 [N, C], >= 0, of features, float [N, D]."""
+        betas = np.maximum(self.evidence.betas(features), 0)
+        taken = np.zeros((len(betas), self.classes))
+        np.add.at(taken.T, self.outputs, betas.T)
+        return taken
+
+    def renewed(self, newer: Self) -> Self:
+        """The newer one for the scores that it acts on, this for the others.
+
+        Not both for one score: directions of the same head share evidence, which would be taken off twice.
+        """
+        others = ~np.isin(self.outputs, newer.outputs)
+        old, new = self.evidence, newer.evidence
+        weight, offset = (
+            np.concatenate([old.weight[others], new.weight]),
+            np.concatenate([old.offset[others], new.offset]),
+        )
+        joined = Evidence(weight, offset, tuple(range(len(offset))), max(old.ridge, new.ridge))
+        return type(self)(joined, np.concatenate([self.outputs[others], newer.outputs]), self.classes)

@@ -25,7 +25,7 @@ from jobs.errors import JobsError
 from jobs.settings import Settings
 from service.invited import admit, concerns_annotators, is_invitation
 from service.keys import SCOPES, KeyStore, Scope
-from service.problems import Problem, from_jobs_error, request_id
+from service.problems import Problem, from_jobs_error
 
 log = structlog.get_logger(__name__)
 
@@ -107,7 +107,7 @@ class Guard:
             else:
                 state["principal"] = await self._admit(scope)
         except Problem as problem:
-            await problem.response(request_id(scope))(scope, receive, send)
+            await problem.response(scope)(scope, receive, send)
             return
         await self.app(scope, receive, send)
 

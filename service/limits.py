@@ -12,7 +12,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from jobs.settings import Settings
-from service.problems import Problem, request_id
+from service.problems import Problem
 
 UPLOAD_PATHS = ("/v1/datasets", "/v1/classifiers", "/v1/encoders", "/v1/banks")
 SPOOL_BYTES = 2**20
@@ -70,7 +70,7 @@ class BodyLimit:
         except _Stopped as stopped:
             if started:
                 raise RuntimeError("the body was cut off after the answer had begun") from stopped
-            await stopped.problem.response(request_id(scope))(scope, receive, send)
+            await stopped.problem.response(scope)(scope, receive, send)
 
     def _limit(self, scope: Scope) -> int:
         uploads = scope["path"].rstrip("/") in UPLOAD_PATHS

@@ -27,6 +27,7 @@ log = structlog.get_logger(__name__)
 
 MEDIA_TYPE = "application/problem+json"
 TYPE_PREFIX = "urn:cuecheck:problem:"
+V2_PATHS = "/v2/"
 
 
 @dataclass(frozen=True)
@@ -83,6 +84,7 @@ class ProblemDetails(BaseModel):
     field: str | None = Field(None, description="The part of the request at fault.")
     remedy: str | None = Field(None, description="What the caller can do about it.")
     errors: list[FieldError] | None = Field(None, description="All faults, where there are several.")
+    error: str | None = Field(None, description="Detail and remedy, below /v2 only: its clients show nothing else.")
 
 
 class Problem(Exception):
@@ -147,11 +149,14 @@ class Problem(Exception):
             errors=self.errors or None,
         )
 
-    def response(self, instance: str | None = None) -> Response:
-        """The document as an HTTP response."""
-        body = self.details(instance).model_dump_json(exclude_none=True)
+    def response(self, scope: Mapping[str, Any]) -> Response:
+        """The document as the answer to a request, with the member `error` where clients of V2 look for it."""
+        instance = request_id(scope)
+        details = self.details(instance)
+        if f"{scope['path']}/".startswith(V2_PATHS):
+            details.error = f"{self.detail.rstrip('.')}. {self.remedy}" if self.remedy else self.detail
         headers = self.headers if instance is None else {**self.headers, "X-Request-Id": instance}
-        return Response(body, self.status, headers, MEDIA_TYPE)
+        return Response(details.model_dump_json(exclude_none=True), self.status, headers, MEDIA_TYPE)
 
 
 def request_id(scope: Mapping[str, Any]) -> str | None:
@@ -211,7 +216,7 @@ def install(app: FastAPI) -> None:
 
     def problem(request: Request, error: Exception) -> Response:
         assert isinstance(error, Problem)
-        return error.response(request_id(request.scope))
+        return error.response(request.scope)
 
     def translated(request: Request, error: Exception) -> Response:
         match error:
@@ -225,7 +230,7 @@ def install(app: FastAPI) -> None:
                 found = from_http_exception(error)
             case _:
                 raise error
-        return found.response(request_id(request.scope))
+        return found.response(request.scope)
 
     app.add_exception_handler(Problem, problem)
     for family in (JobsError, ModelsError, RequestValidationError, HTTPException):
@@ -257,7 +262,7 @@ class LastResort:
                 raise  # an answer that cannot be finished has to end with its connection
             log.error("request failed", request_id=request_id(scope), exc_info=error)
             problem = Problem("internal", "The service failed on this request; its log has the reason.")
-            await problem.response(request_id(scope))(scope, receive, send)
+            await problem.response(scope)(scope, receive, send)
 
 
 def problem_responses(*kinds: str) -> dict[int | str, dict[str, Any]]:

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from models.classifiers.linear_head import LinearHead
     from models.classifiers.spec import ClassifierSpec
+    from models.spufix import Correction
 
 
 @dataclass(frozen=True)
@@ -61,11 +62,13 @@ class Classifier(Protocol):
         provider: what really runs it, e.g. "CPUExecutionProvider" or "torch-cuda".
         fixed_batch: the only number of pictures its network takes at once (others are padded), or None for any.
         head: its last linear layer, where it was opened for its features.
+        spufix: what is taken off the scores behind that layer, if anything.
     """
 
     provider: str
     fixed_batch: int | None
     head: LinearHead | None
+    spufix: Correction | None
 
     def forward(self, batch: np.ndarray) -> np.ndarray:
         """Scores of pictures.
@@ -85,7 +88,7 @@ class Classifier(Protocol):
         """Scores of pictures and the features they come from, of a classifier that has a head.
 
         Returns:
-            float32 [N, C] as `forward`, and float32 [N, D], with which `head` gives these scores.
+            float32 [N, C] as `forward`, and float32 [N, D], with which `head` (less `spufix`) gives these scores.
 
         Raises:
             ClassifierError: as `forward`; HeadError: the head does not give these scores.

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from models.classifiers.inputs import NetworkInput
-from models.classifiers.linear_head import LinearHead, as_features
+from models.classifiers.linear_head import as_features
 from models.classifiers.spec import ClassifierSpec
 from models.errors import ClassifierError, DeviceError
 from models.runtime import open_session
+
+if TYPE_CHECKING:
+    from models.classifiers.onnx_head import OnnxHead
 
 INPUT_TYPES: dict[str, type[np.generic]] = {
     "tensor(float)": np.float32,
@@ -32,7 +35,7 @@ def inspect(path: Path, spec: ClassifierSpec) -> None:
 
 
 def open_classifier(
-    path: Path,
+    file: Path | bytes,
     spec: ClassifierSpec,
     device: str,
     threads: int,
@@ -40,15 +43,12 @@ def open_classifier(
     cuda_memory_bytes: int | None,
     features: bool = False,
 ) -> OnnxClassifier:
-    """Start a session; see `models.classifiers.open_classifier`."""
-    model: Path | bytes = path
-    head: LinearHead | None = None
-    features_name = ""
+    """Start a session on a file or on what one would hold; see `models.classifiers.open_classifier`."""
+    model, head = file, None
     if features:
         from models.classifiers.onnx_head import open_head  # here: running a file does without the onnx package
 
-        found, model = open_head(path, spec.output_name)
-        head, features_name = found.layer, found.features
+        head, model = open_head(file if isinstance(file, bytes) else file.read_bytes(), spec.output_name)
     try:
         session = open_session(model, device, threads, allow_cpu_nodes, cuda_memory_bytes)
     except DeviceError:
@@ -59,21 +59,19 @@ def open_classifier(
             field="file",
             remedy="check it with onnx.checker.check_model and run it once with onnxruntime",
         ) from error
-    return OnnxClassifier(session, spec, head, features_name)
+    return OnnxClassifier(session, spec, head)
 
 
 class OnnxClassifier:
     """A session with one input for pictures and one output for scores; a `models.classifiers.Classifier`."""
 
-    def __init__(
-        self, session: Any, spec: ClassifierSpec, head: LinearHead | None = None, features_name: str = ""
-    ) -> None:
+    def __init__(self, session: Any, spec: ClassifierSpec, head: OnnxHead | None = None) -> None:
         """Check the session's declared input and output against the spec.
 
         Args:
             session: of ONNX Runtime.
             spec: what its owner declares.
-            head: its last linear layer, and `features_name`, the output that says what goes into it.
+            head: its last linear layer; what goes into it is a further output of the session.
 
         Raises:
             ClassifierError: they do not fit.
@@ -81,8 +79,11 @@ class OnnxClassifier:
         self._session = session
         self._classes = len(spec.classes)
         source = _only_input(session.get_inputs(), spec.input_name)
-        self.head, self._features_name = head, features_name
-        scores = _scores_output([one for one in session.get_outputs() if one.name != features_name], spec.output_name)
+        self.head = None if head is None else head.layer
+        self.spufix = None if head is None or head.spufix is None else head.spufix.correction
+        self._features_name = "" if head is None else head.features
+        outputs = [one for one in session.get_outputs() if one.name != self._features_name]
+        scores = _scores_output(outputs, spec.output_name)
         self._input_name, self._output_name = source.name, scores.name
         self._input = NetworkInput(spec.preprocessing, _input_type(source, spec))
         self.fixed_batch = _fixed_batch(source, spec)
@@ -98,7 +99,8 @@ class OnnxClassifier:
         assert self.head is not None
         scores, found = self._run(batch, [self._output_name, self._features_name])
         features = as_features(found, len(batch), self.head.weight.shape[1])
-        self.head.check(features, scores)
+        taken = np.float32(0) if self.spufix is None else self.spufix.taken(features).astype(np.float32)
+        self.head.check(features, scores + taken)
         return scores, features
 
     def _run(self, batch: np.ndarray, names: list[str]) -> list[np.ndarray]:

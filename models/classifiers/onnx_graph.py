@@ -55,7 +55,7 @@ def inspect_graph(path: Path) -> None:
             remedy="export it again",
         )
     own = {(function.domain, function.name) for function in model.functions}
-    for part in _parts(model):
+    for part in parts(model):
         if isinstance(part, TensorProto):
             _refuse_external(part)
         elif isinstance(part, NodeProto) and (part.domain, part.op_type) not in own:
@@ -78,7 +78,7 @@ def _refuse_foreign(node: NodeProto) -> None:
         )
 
 
-def _parts(model: ModelProto) -> Iterator[Message]:
+def parts(model: ModelProto) -> Iterator[Message]:
     """Every message inside the model, at any depth: also in functions, in the bodies of If and Loop, in attributes."""
     waiting: list[Message] = [model]
     while waiting:

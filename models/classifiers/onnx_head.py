@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,6 +11,7 @@ from onnx import GraphProto, ModelProto, NodeProto, TensorProto, ValueInfoProto,
 
 from models.classifiers.linear_head import MOST_FEATURES, HeadError, LinearHead
 from models.classifiers.onnx_constants import Constants, attributes
+from models.classifiers.onnx_spufix import OnnxSpufix, find_spufix
 
 PASSED = frozenset({"Identity", "Flatten", "Reshape", "Squeeze", "Unsqueeze", "Dropout", "Cast"})
 """Between the layer and the scores these change no number."""
@@ -35,6 +35,7 @@ class OnnxHead:
         addition: place of the node that adds the bias, or None where the former does or there is none.
         dtype: `TensorProto` type of what goes in and comes out.
         maps: whether maps [N, D, h, w] go in, as into a convolution.
+        spufix: what was put behind it to take evidence off the scores, if anything.
     """
 
     layer: LinearHead
@@ -44,6 +45,7 @@ class OnnxHead:
     addition: int | None
     dtype: int
     maps: bool
+    spufix: OnnxSpufix | None = None
 
 
 def find_head(model: ModelProto, output: str) -> OnnxHead:
@@ -61,7 +63,11 @@ def find_head(model: ModelProto, output: str) -> OnnxHead:
     name = output
     while (node := _producer(graph, places, name)).op_type in PASSED | POOLED and not node.domain:
         name = node.input[0]
-    scores, last, addition, offset = name, node, None, None
+    last = node
+    if (spufix := find_spufix(graph, name)) is not None:
+        name = spufix.before
+        node = _producer(graph, places, name)
+    scores, addition, offset = name, None, None
     constants = Constants(graph)
     if node.op_type == "Add" and not node.domain:
         terms = [(constants.get(one), other) for one, other in (tuple(node.input), tuple(node.input)[::-1])]
@@ -80,22 +86,31 @@ def find_head(model: ModelProto, output: str) -> OnnxHead:
     if weight.shape[1] > MOST_FEATURES:
         raise HeadError(f"its last linear layer takes {weight.shape[1]} values; at most {MOST_FEATURES} are features")
     layer = LinearHead(np.ascontiguousarray(weight, np.float32), bias.astype(np.float32))
-    return OnnxHead(layer, node.input[0], scores, product, addition, dtype, node.op_type == "Conv")
+    maps = node.op_type == "Conv"
+    if spufix is not None:
+        expected = node.input[0], maps, layer.weight.shape[1], len(layer.bias)
+        if (
+            spufix.features,
+            spufix.pooled,
+            spufix.correction.evidence.weight.shape[1],
+            spufix.correction.classes,
+        ) != expected:
+            raise _refusal(last, "which takes off what other features say")
+    return OnnxHead(layer, node.input[0], scores, product, addition, dtype, maps, spufix)
 
 
-def open_head(path: Path, output: str | None) -> tuple[OnnxHead, bytes]:
+def open_head(content: bytes, output: str | None) -> tuple[OnnxHead, bytes]:
     """The head of a file, and the file's bytes with what goes into the head as a further output.
 
     Parts of a protobuf message that follow one another are one message, so nothing but the further output is written.
 
     Args:
-        path: an ONNX file that `models.classifiers.inspect_file` let pass.
+        content: of an ONNX file that `models.classifiers.inspect_file` let pass.
         output: name of the output with the scores; None where there is one output.
 
     Raises:
         HeadError: it has none.
     """
-    content = path.read_bytes()
     model = onnx.load_model_from_string(content)
     found = find_head(model, scores_output(model, output))
     if any(one.name == found.features for one in model.graph.output):

@@ -11,9 +11,8 @@ from onnx import GraphProto, ModelProto, NodeProto, TensorProto, helper, numpy_h
 
 from models.classifiers.linear_head import HeadError, LinearHead
 from models.classifiers.onnx_head import OnnxHead, as_kept
-from models.spufix import Evidence
-
-PREFIX = "cuecheck_"
+from models.classifiers.onnx_spufix import NODES, PREFIX
+from models.spufix import Correction
 
 
 def replace_head(model: ModelProto, head: OnnxHead, layer: LinearHead) -> None:
@@ -44,25 +43,24 @@ def replace_head(model: ModelProto, head: OnnxHead, layer: LinearHead) -> None:
         _require_sound(model)
 
 
-def subtract_evidence(model: ModelProto, head: OnnxHead, evidence: Evidence, outputs: np.ndarray) -> None:
+def subtract_evidence(model: ModelProto, head: OnnxHead, correction: Correction) -> None:
     """Let a classifier take max(beta, 0) off its scores: nodes behind the head, all of them standard operators.
 
     Scores that nothing is taken off stay the same, bit by bit: 0 is subtracted from them.
 
     Args:
         model: changed in place.
-        head: of it.
-        evidence: L pieces of it, each of one score.
-        outputs: int [L], the score that each is taken off.
+        head: of it, nothing behind it.
+        correction: what is taken off.
     """
     sound = _fault(model) is None
-    graph, classes = model.graph, len(head.layer.bias)
-    takes = np.zeros((len(outputs), classes), np.float32)
-    takes[np.arange(len(outputs)), outputs] = 1
+    graph, evidence = model.graph, correction.evidence
+    takes = np.zeros((len(correction.outputs), correction.classes), np.float32)
+    takes[np.arange(len(takes)), correction.outputs] = 1
     nodes: list[NodeProto] = []
 
     def then(operator: str, *inputs: str, **options: Any) -> str:
-        result = f"{PREFIX}spufix_{len(nodes)}"
+        result = f"{NODES}_{len(nodes)}"
         nodes.append(helper.make_node(operator, inputs, [result], name=result, **options))
         return result
 
@@ -80,23 +78,27 @@ def subtract_evidence(model: ModelProto, head: OnnxHead, evidence: Evidence, out
         taken = then("Reshape", taken, _added(graph, "maps", np.array([0, -1, 1, 1]), TensorProto.INT64))
     if head.dtype != TensorProto.FLOAT:
         taken = then("Cast", taken, to=head.dtype)
-    nodes.append(helper.make_node("Sub", ["", taken], [""], name=f"{PREFIX}spufix"))
+    nodes.append(helper.make_node("Sub", ["", taken], [""], name=NODES))
     _follow(graph, head, nodes)
     if sound:
         _require_sound(model)
 
 
 def annotate(model: ModelProto, notes: Mapping[str, str]) -> None:
-    """Say in the file itself what was done to it."""
-    for key, value in notes.items():
-        model.metadata_props.add(key=f"cuecheck.{key}", value=value)
+    """Say in the file itself what was done to it last; what was done before is noted in the file it was made from."""
+    named = {f"cuecheck.{key}": value for key, value in notes.items()}
+    kept = [one for one in model.metadata_props if one.key not in named]
+    del model.metadata_props[:]
+    model.metadata_props.extend(kept)
+    for key, value in named.items():
+        model.metadata_props.add(key=key, value=value)
 
 
 def _follow(graph: GraphProto, head: OnnxHead, nodes: list[NodeProto]) -> None:
     """Put nodes behind the head: the first input of the last is what the head gave, its output what others take."""
     place = head.product if head.addition is None else head.addition
     producer = graph.node[place]
-    before = f"{PREFIX}{head.scores}_before"
+    before = f"{nodes[-1].name}_before"
     producer.output[list(producer.output).index(head.scores)] = before
     nodes[-1].input[0] = before
     nodes[-1].output[0] = head.scores

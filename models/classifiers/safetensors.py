@@ -21,6 +21,7 @@ from models.classifiers.spec import ClassifierSpec
 from models.errors import ArchitectureError, ClassifierError
 from models.families import RESNETS, family_of
 from models.runtime import resolve_device
+from models.spufix import Correction
 
 MOST_HEADER_BYTES = 2**24
 """The header names every tensor; a thousand of them take about 0.1 MiB."""
@@ -94,17 +95,22 @@ def open_classifier(
 
 
 class SafetensorsClassifier:
-    """A torch network with loaded weights; a `models.classifiers.Classifier`."""
+    """A torch network with loaded weights; a `models.classifiers.Classifier`.
+
+    Attributes:
+        network: in evaluation mode, on its device.
+    """
 
     fixed_batch: int | None = None
 
     def __init__(self, network: nn.Module, device: torch.device, spec: ClassifierSpec) -> None:
-        self._network = network
+        self.network = network
         self._device = device
         self._classes = len(spec.classes)
         self._input = NetworkInput(spec.preprocessing)
         self.provider = f"torch-{device.type}"
         self.head: LinearHead | None = None
+        self.spufix: Correction | None = None
         self.head_name = ""
         self._features: Tensor | None = None
 
@@ -118,14 +124,14 @@ class SafetensorsClassifier:
         ran: list[tuple[str, nn.Linear, Tensor]] = []
         hooks = [
             module.register_forward_hook(lambda own, _, out, name=name: ran.append((name, own, out)))
-            for name, module in self._network.named_modules()
+            for name, module in self.network.named_modules()
             if isinstance(module, nn.Linear)
         ]
         scores = self.forward(np.zeros((1, 3, side, side), np.float32))
         for hook in hooks:
             hook.remove()
         if not ran or not np.array_equal(ran[-1][2].cpu().numpy(), scores):
-            last = list(self._network.named_modules())[-1]
+            last = list(self.network.named_modules())[-1]
             raise HeadError(
                 f"the classifier has no linear head: the network ends in {type(last[1]).__name__} ({last[0]!r})",
                 remedy="use an architecture whose last layer is linear",
@@ -152,7 +158,7 @@ class SafetensorsClassifier:
         """float32 [N, 3, s, s] in [0, 1] -> float32 [N, C]; see `models.classifiers.Classifier`."""
         pictures = torch.from_numpy(self._input(batch)).to(self._device, memory_format=torch.channels_last)
         try:
-            scores = self._network(pictures)
+            scores = self.network(pictures)
         except (RuntimeError, AssertionError) as error:
             if isinstance(error, torch.OutOfMemoryError):
                 raise

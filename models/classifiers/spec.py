@@ -73,3 +73,8 @@ class ClassifierSpec(BaseModel):
         if foreign := sorted(declared - chosen.requires - chosen.accepts):
             raise ValueError(f"format {self.format!r} has no use for {', '.join(foreign)}")
         return self
+
+    def exported(self) -> ClassifierSpec:
+        """The declaration of the same classifier as an ONNX file of one input and one output."""
+        kept = self.model_dump(exclude={"format", "architecture", "arguments", "input_name", "output_name"})
+        return ClassifierSpec.model_validate({**kept, "format": "onnx"})

@@ -1,4 +1,4 @@
-"""Write a trained network as one self-contained ONNX file."""
+"""A network as one self-contained ONNX file."""
 
 from __future__ import annotations
 
@@ -8,27 +8,37 @@ import warnings
 from pathlib import Path
 
 import torch
+from onnx import ModelProto
 from torch import nn
 
 OPSET = 18
 LARGEST_BATCH = 1024
 
 
-def export_onnx(network: nn.Module, side: int, path: Path) -> None:
-    """Export with input ``images`` float32 [N, 3, side, side], already normalised, and output ``logits`` [N, C]."""
-    partial = path.with_name(path.name + ".partial")
+def to_onnx(network: nn.Module, side: int) -> ModelProto:
+    """A graph with input ``images`` float32 [N, 3, side, side], already normalised, and output ``logits`` [N, C].
+
+    Nothing is written to disk: a confined process may export too.
+    """
     batch = {0: torch.export.Dim("batch", min=1, max=LARGEST_BATCH)}
     with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
         warnings.simplefilter("ignore")
-        torch.onnx.export(
+        program = torch.onnx.export(
             network.cpu().eval(),
             (torch.zeros(2, 3, side, side),),
-            str(partial),
             dynamo=True,
-            external_data=False,
+            verbose=False,
             opset_version=OPSET,
             input_names=["images"],
             output_names=["logits"],
             dynamic_shapes=(batch,),
         )
+    assert program is not None  # torch gives none without `dynamo` only
+    return program.model_proto
+
+
+def export_onnx(network: nn.Module, side: int, path: Path) -> None:
+    """Write the graph of `to_onnx` as a file."""
+    partial = path.with_name(path.name + ".partial")
+    partial.write_bytes(to_onnx(network, side).SerializeToString())
     partial.replace(path)

@@ -29,7 +29,40 @@ IMAGE, PIXELS = "image", "pixels"
 OUTPUTS = ("masks", "phi", "logits", "class")
 BINARY = "application/octet-stream"
 BankName = Annotated[str, Path(description="Name, `name@version` or digest of a feature bank.")]
+Version = Annotated[str, Path(description="Number or digest of one of its versions.", examples=["1"])]
+ELSEWHERE = ("classification", "shared_memory_region")
+"""Parameters of outputs that ask for another answer, by extensions that are not spoken here."""
 FOUND = problem_responses("unauthorised", "forbidden", "unknown-bank", "invalid")
+READY = {**FOUND, **problem_responses("unavailable")}
+INFER_BODY: dict[str, Any] = {
+    "requestBody": {
+        "required": True,
+        "content": {
+            "application/json": {"schema": {"$ref": "#/components/schemas/InferRequest"}},
+            BINARY: {"schema": {"type": "string", "format": "binary"}},
+        },
+    }
+}
+INFER_ANSWERS: dict[int | str, dict[str, Any]] = {
+    200: {"content": {BINARY: {"schema": {"type": "string", "format": "binary"}}}},
+    **problem_responses(
+        "malformed",
+        "unauthorised",
+        "forbidden",
+        "unknown-bank",
+        "timeout",
+        "too-large",
+        "unsupported-media",
+        "invalid",
+        "unknown-class",
+        "bad-picture",
+        "too-busy",
+        "internal",
+        "unavailable",
+        "worker-lost",
+        "deadline",
+    ),
+}
 
 
 class ServerMetadata(BaseModel):
@@ -104,36 +137,37 @@ def ready(request: Request, response: Response) -> Ready:
 @router.get("/models/{bank}", operation_id="v2_model", dependencies=[Depends(require("infer"))], responses=FOUND)
 def model_metadata(request: Request, bank: BankName) -> ModelMetadata:
     """Tensors of a bank. Exactly one of the two inputs is sent."""
-    found = _bank(request, bank)
-    side = found.manifest.backbone.preprocessing.size
-    return ModelMetadata(
-        name=found.name,
-        versions=[found.digest],
-        inputs=[
-            TensorMetadata(name=IMAGE, datatype="BYTES", shape=[-1]),
-            TensorMetadata(name=PIXELS, datatype="FP32", shape=[-1, 3, side, side]),
-        ],
-        outputs=[
-            TensorMetadata(name="masks", datatype="FP32", shape=[-1, 2, side, side]),
-            TensorMetadata(name="phi", datatype="FP32", shape=[-1, -1]),
-            TensorMetadata(name="logits", datatype="FP32", shape=[-1, len(found.classes)]),
-            TensorMetadata(name="class", datatype="INT64", shape=[-1]),
-        ],
-    )
+    return _metadata(_bank(request, bank))
 
 
 @router.get(
-    "/models/{bank}/ready",
-    operation_id="v2_model_ready",
+    "/models/{bank}/versions/{version}",
+    operation_id="v2_model_version",
     dependencies=[Depends(require("infer"))],
-    responses={**FOUND, **problem_responses("unavailable")},
+    responses=FOUND,
+)
+def version_metadata(request: Request, bank: BankName, version: Version) -> ModelMetadata:
+    """Tensors of one version of a bank."""
+    return _metadata(_bank(request, bank, version))
+
+
+@router.get(
+    "/models/{bank}/ready", operation_id="v2_model_ready", dependencies=[Depends(require("infer"))], responses=READY
 )
 def model_ready(request: Request, bank: BankName) -> ModelReady:
     """The bank is there and a model worker can answer."""
-    found = _bank(request, bank)
-    if not _is_ready(request):
-        raise Problem("unavailable", "No model worker can answer now.", headers={"Retry-After": "5"})
-    return ModelReady(name=found.name)
+    return _readiness(request, _bank(request, bank))
+
+
+@router.get(
+    "/models/{bank}/versions/{version}/ready",
+    operation_id="v2_model_version_ready",
+    dependencies=[Depends(require("infer"))],
+    responses=READY,
+)
+def version_ready(request: Request, bank: BankName, version: Version) -> ModelReady:
+    """This version of the bank is there and a model worker can answer."""
+    return _readiness(request, _bank(request, bank, version))
 
 
 @router.post(
@@ -141,41 +175,35 @@ def model_ready(request: Request, bank: BankName) -> ModelReady:
     operation_id="v2_infer",
     dependencies=[Depends(require("infer"))],
     response_model=InferAnswer,
-    openapi_extra={
-        "requestBody": {
-            "required": True,
-            "content": {
-                "application/json": {"schema": {"$ref": "#/components/schemas/InferRequest"}},
-                BINARY: {"schema": {"type": "string", "format": "binary"}},
-            },
-        }
-    },
-    responses={
-        200: {"content": {BINARY: {"schema": {"type": "string", "format": "binary"}}}},
-        **problem_responses(
-            "malformed",
-            "unauthorised",
-            "forbidden",
-            "unknown-bank",
-            "timeout",
-            "too-large",
-            "invalid",
-            "unknown-class",
-            "bad-picture",
-            "too-busy",
-            "internal",
-            "unavailable",
-            "worker-lost",
-            "deadline",
-        ),
-    },
+    openapi_extra=INFER_BODY,
+    responses=INFER_ANSWERS,
 )
 async def infer(request: Request, bank: BankName) -> Response:
     """Masks, features and logits of pictures as tensors, through the same queue as `POST /v1/masks`.
 
     One picture that cannot be used fails the request: tensors have no place for its problem.
     """
-    chosen = await asyncio.to_thread(_bank, request, bank)
+    return await _infer(request, await asyncio.to_thread(_bank, request, bank))
+
+
+@router.post(
+    "/models/{bank}/versions/{version}/infer",
+    operation_id="v2_infer_version",
+    dependencies=[Depends(require("infer"))],
+    response_model=InferAnswer,
+    openapi_extra=INFER_BODY,
+    responses=INFER_ANSWERS,
+)
+async def infer_version(request: Request, bank: BankName, version: Version) -> Response:
+    """The same by one version of a bank."""
+    return await _infer(request, await asyncio.to_thread(_bank, request, bank, version))
+
+
+async def _infer(request: Request, chosen: Bank) -> Response:
+    encoding = request.headers.get("content-encoding", "identity")
+    if encoding != "identity":
+        remedy = "Send it as it is: pictures are compressed already."
+        raise Problem("unsupported-media", f"The body is {encoding[:20]}.", field="Content-Encoding", remedy=remedy)
     message = await asyncio.to_thread(Message, await request.body(), request.headers.get(LENGTH_HEADER))
     wanted = _wanted(message.request)
     options = _options(chosen, message.request, wanted)
@@ -193,9 +221,42 @@ async def infer(request: Request, bank: BankName) -> Response:
     return Response(body, headers=headers)
 
 
-def _bank(request: Request, name: str) -> Bank:
+def _metadata(found: Bank) -> ModelMetadata:
+    side = found.manifest.backbone.preprocessing.size
+    return ModelMetadata(
+        name=found.name,
+        versions=[found.digest],
+        inputs=[
+            TensorMetadata(name=IMAGE, datatype="BYTES", shape=[-1]),
+            TensorMetadata(name=PIXELS, datatype="FP32", shape=[-1, 3, side, side]),
+        ],
+        outputs=[
+            TensorMetadata(name="masks", datatype="FP32", shape=[-1, 2, side, side]),
+            TensorMetadata(name="phi", datatype="FP32", shape=[-1, -1]),
+            TensorMetadata(name="logits", datatype="FP32", shape=[-1, len(found.classes)]),
+            TensorMetadata(name="class", datatype="INT64", shape=[-1]),
+        ],
+    )
+
+
+def _readiness(request: Request, found: Bank) -> ModelReady:
+    if not _is_ready(request):
+        raise Problem("unavailable", "No model worker can answer now.", headers={"Retry-After": "5"})
+    return ModelReady(name=found.name)
+
+
+def _bank(request: Request, name: str, version: str | None = None) -> Bank:
+    """The bank of a name, `name@version` or digest; of a further version, where that is named apart."""
     banks: Banks = request.app.state.banks
-    return banks.get(name)
+    named = banks.get(name)
+    if version is None:
+        return named
+    found = banks.get(version if version.startswith("sha256:") else f"{named.name}@{version}")
+    if found.name != named.name:
+        raise Problem(
+            "unknown-bank", f"{version[:100]!r} is a version of the bank {found.name!r}, not of {named.name!r}."
+        )
+    return found
 
 
 def _is_ready(request: Request) -> bool:
@@ -215,6 +276,14 @@ def _wanted(request: InferRequest) -> list[WantedOutput]:
                 field=f"outputs[{place}].name",
                 remedy=f"Use {', '.join(OUTPUTS)}.",
             )
+        for parameter in ELSEWHERE:
+            if parameter in output.parameters:
+                raise Problem(
+                    "invalid",
+                    f"Outputs are given whole and in the answer; there is no {parameter!r} here.",
+                    field=f"outputs[{place}].parameters.{parameter}",
+                    remedy="Leave it out.",
+                )
     return request.outputs
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ssl
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -23,9 +24,11 @@ class _Server(ThreadingHTTPServer):
 
 
 @contextmanager
-def answering(handler: type[QuietHandler]) -> Iterator[int]:
-    """A server that answers so; its port, of the loopback address."""
+def answering(handler: type[QuietHandler], certificate: ssl.SSLContext | None = None) -> Iterator[int]:
+    """A server that answers so, over TLS where it is given a certificate; its port, of the loopback address."""
     server = _Server(("127.0.0.1", 0), handler)
+    if certificate is not None:
+        server.socket = certificate.wrap_socket(server.socket, server_side=True)
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
     thread.start()
     try:

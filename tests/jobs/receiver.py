@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import ssl
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -22,6 +23,8 @@ class Receiver:
         headers: of every answer.
         drips: whether it sends its answer a byte at a time, for ever.
         got: (headers in lower case, body) of every message.
+        scheme: "http", or "https" where it has a certificate.
+        asked_for: names that clients said, when they spoke TLS, to whom they want to speak; None where they said none.
     """
 
     port: int = 0
@@ -29,11 +32,17 @@ class Receiver:
     headers: dict[str, str] = field(default_factory=dict)
     drips: bool = False
     got: list[tuple[dict[str, str], bytes]] = field(default_factory=list)
+    scheme: str = "http"
+    asked_for: list[str | None] = field(default_factory=list)
 
     @property
     def url(self) -> str:
         """Of the receiver."""
-        return f"http://127.0.0.1:{self.port}/hook?x=1"
+        return self.at("127.0.0.1")
+
+    def at(self, host: str) -> str:
+        """Its URL under a name of this machine."""
+        return f"{self.scheme}://{host}:{self.port}/hook?x=1"
 
     def events(self) -> list[dict[str, Any]]:
         """The messages, read."""
@@ -41,9 +50,9 @@ class Receiver:
 
 
 @contextmanager
-def receiving() -> Iterator[Receiver]:
-    """A receiver on a port of its own."""
-    receiver = Receiver()
+def receiving(certificate: ssl.SSLContext | None = None) -> Iterator[Receiver]:
+    """A receiver on a port of its own, which speaks TLS where it is given a certificate."""
+    receiver = Receiver(scheme="http" if certificate is None else "https")
 
     class Handler(QuietHandler):
         def do_POST(self) -> None:
@@ -58,7 +67,9 @@ def receiving() -> Iterator[Receiver]:
             self.send_header("Content-Length", "0")
             self.end_headers()
 
-    with answering(Handler) as port:
+    if certificate is not None:
+        certificate.sni_callback = lambda _, name, __: receiver.asked_for.append(name)
+    with answering(Handler, certificate) as port:
         receiver.port = port
         try:
             yield receiver

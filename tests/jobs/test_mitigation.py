@@ -9,19 +9,23 @@ import numpy as np
 import onnx
 import pyarrow as pa
 import pytest
+import torch
 from onnx import helper
 from pydantic import ValidationError
+from safetensors.torch import save_file
 
-from jobs.classifiers import get_classifier, import_classifier
+from jobs.classifiers import ClassifierRecord, get_classifier, import_classifier
 from jobs.errors import Invalid
 from jobs.isolation import IsolatedClassifier
 from jobs.mitigation_fit import choose_pictures, fit_spufix, refit_head
 from jobs.mitigation_look import SCHEMA
-from jobs.mitigation_report import ACCURACY, MitigationReport, found_of
+from jobs.mitigation_report import ACCURACY, FORMER, MitigationReport, found_of
 from jobs.mitigation_request import MitigationRequest
 from jobs.mitigation_split import MitigationPlan, split
 from jobs.records import JobState
+from models import architectures
 from models.classifiers.linear_head import LinearHead
+from models.classifiers.spec import ClassifierSpec
 from tests import networks
 from tests.jobs import world
 from tests.jobs.installation import Installation, work
@@ -158,14 +162,75 @@ def test_a_mitigation_changes_a_classifier_and_says_what_that_brought(in_process
     assert content == queue.store.read_bytes(f"blobs/{changed.blob}")
     onnx.checker.check_model(onnx.load_from_string(content))
     batch = networks.pictures(5)
-    scores = []
-    for one in (before, changed):
-        with (
-            queue.store.local_copy(f"blobs/{one.blob}") as path,
-            IsolatedClassifier(path, one.spec, in_process.settings) as isolated,
-        ):
-            scores.append(isolated.predict(batch))
+    scores = [predicted(in_process, one, batch) for one in (before, changed)]
     bird = networks.CLASSES.index("bird")
     np.testing.assert_array_equal(scores[0][:, bird], scores[1][:, bird])
     assert (scores[0] != scores[1])[:, :bird].any()
     assert queue.submit(request).id == job, "the same inputs are the same job"
+
+
+def test_spufix_of_a_network_in_safetensors_leaves_an_onnx_file(in_process: Installation, tmp_path: Path) -> None:
+    queue, audit = in_process.queue, in_process.request
+    torch.manual_seed(0)
+    arguments = {"blocks": [1, 1, 1, 1], "widths": [4, 4, 8, 8]}
+    path = tmp_path / "network.safetensors"
+    save_file(architectures.build("small_resnet", 3, arguments).state_dict(), path)
+    declared = networks.spec(
+        format="safetensors",
+        architecture="small_resnet",
+        arguments=arguments,
+        preprocessing={"size": 32, "mean": (0.4, 0.5, 0.6)},
+        version="2",
+    )
+    before = import_classifier(queue.store, path, declared, in_process.settings)
+    fields = {"bank": "tiny", "method": "spufix", "measurements": {"cue-swaps": {}}}
+    request = MitigationRequest(classifier=before.id, dataset=audit.dataset, **fields)
+    job = queue.submit(request).id
+    work(queue)
+    record = queue.get(job)
+    assert record.state is JobState.SUCCEEDED, record.message
+    assert "patched.onnx" in record.artefacts
+    report = MitigationReport.model_validate_json(queue.store.read_bytes(f"mitigations/{job}/mitigation.json"))
+    assert report.patched == "patched.onnx"
+    changed = get_classifier(queue.store, report.after.id)
+    told = ClassifierSpec.model_validate_json(queue.store.read_bytes(f"mitigations/{job}/patched.spec.json"))
+    assert told == changed.spec == declared.exported().model_copy(update={"version": f"2+spufix.{job[:12]}"})
+    batch = networks.pictures(6, 32)
+    first, second = (predicted(in_process, one, batch) for one in (before, changed))
+    np.testing.assert_allclose(first[:, 2], second[:, 2], atol=1e-5)
+    assert np.abs(first - second)[:, :2].max() > 1e-3
+
+
+def test_a_mitigated_classifier_can_be_mitigated_again_by_either_method(in_process: Installation) -> None:
+    """Of a classifier with SpuFix both methods make what they make of the one it was made from."""
+    queue, audit = in_process.queue, in_process.request
+    fields = {"dataset": audit.dataset, "bank": "tiny", "measurements": {"cue-swaps": {}, "own-head": {}}, "lowest": 10}
+
+    def mitigated(classifier: str, method: str) -> MitigationReport:
+        job = queue.submit(MitigationRequest(classifier=classifier, method=method, **fields)).id
+        work(queue)
+        assert queue.get(job).state is JobState.SUCCEEDED, queue.get(job).message
+        return MitigationReport.model_validate_json(queue.store.read_bytes(f"mitigations/{job}/mitigation.json"))
+
+    first = mitigated(audit.classifier, "spufix")
+    batch = networks.pictures(5)
+    for method in ("spufix", "head-refit"):
+        once = first if method == "spufix" else mitigated(audit.classifier, method)
+        again = mitigated(first.after.id, method)
+        told, expected = (
+            predicted(in_process, get_classifier(queue.store, one.after.id), batch) for one in (again, once)
+        )
+        np.testing.assert_allclose(told, expected, atol=1e-5)
+        assert set(again.method) - set(once.method) == set(FORMER[method])
+        sections = json.loads(queue.store.read_bytes(f"mitigations/{again.mitigation}/audit-before.json"))["sections"]
+        (own_head,) = (one for one in sections if one["name"] == "own-head")
+        assert "SpuFix stands behind the classifier's linear head" in own_head["withheld"]
+
+
+def predicted(installation: Installation, record: ClassifierRecord, batch: np.ndarray) -> np.ndarray:
+    """Scores of a kept classifier."""
+    with (
+        installation.queue.store.local_copy(f"blobs/{record.blob}") as path,
+        IsolatedClassifier(path, record.spec, installation.settings) as isolated,
+    ):
+        return isolated.predict(batch)
