@@ -12,7 +12,8 @@ with Client("http://127.0.0.1:8765", key="cck_...") as client:
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Self
@@ -23,6 +24,7 @@ from pydantic import BaseModel
 
 from jobs.annotation_invitations import TOKEN_PREFIX
 from jobs.classifiers import ClassifierRecord
+from jobs.comparison_request import ComparisonRequest
 from jobs.datasets import DatasetRecord
 from jobs.discovery_request import DiscoveryRequest
 from jobs.encoder_declaration import EncoderDeclaration
@@ -39,7 +41,7 @@ from models.draft import Draft, DraftSummary
 from service.annotation_client import AnnotationClient, LabelClient
 from service.client_errors import Broken, Busy, ClientError, Refused
 from service.drafts import ClassAnswer
-from service.problems import ProblemDetails
+from service.problems import TYPE_PREFIX, ProblemDetails
 from service.schemas import (
     Artefact,
     BankClass,
@@ -63,6 +65,8 @@ if TYPE_CHECKING:  # they come with torch, and whoever lists jobs need not wait 
 
 Source = Path | IO[bytes]
 """What is uploaded: a path, or an open file, such as one that reports its progress."""
+
+NOT_COMPARED = TYPE_PREFIX + "not-compared"
 
 RECONNECTS = 5
 """Times in a row that a broken stream of events is opened again."""
@@ -381,24 +385,64 @@ class Client:
         """The report as it is kept: `application/json` or `text/html`."""
         return self._send("GET", f"/v1/audits/{audit}/report", headers={"Accept": media_type}).content
 
-    def compare(self, audit: str, baseline: str, others: Sequence[str] = ()) -> Comparison:
-        """What differs between two finished audits of the same pictures; with further ones, see `compare_audits`."""
+    def submit_comparison(self, request: ComparisonRequest, idempotency_key: str | None = None) -> JobRecord:
+        """Queue a comparison of finished audits of the same pictures, as `submit_audit`."""
+        return self._submit("/v1/comparisons", request, idempotency_key)
+
+    def comparisons(self) -> Iterator[JobRecord]:
+        """All comparisons, the newest first."""
+        return map(JobRecord.model_validate, self._pages("/v1/comparisons"))
+
+    def comparison(self, comparison: str) -> Comparison:
+        """What a finished comparison found."""
         from jobs.comparison import Comparison
 
-        path = f"/v1/audits/{audit}/comparison/{baseline}"
-        answer = self._send("GET", path, params={"with": list(others)}, timeout=_patient(self._http.timeout))
-        return Comparison.model_validate_json(answer.content)
+        return Comparison.model_validate_json(self._send("GET", f"/v1/comparisons/{comparison}/report").content)
+
+    def compare(
+        self,
+        audit: str,
+        baseline: str,
+        others: Sequence[str] = (),
+        wait: Callable[[JobRecord], object] | None = None,
+    ) -> Comparison:
+        """Submit a comparison, wait for its end, and tell what differs.
+
+        Args:
+            audit, baseline, others: ids of finished audits, see `ComparisonRequest`.
+            wait: is given the job and returns when it has ended; where left out, nothing is shown meanwhile.
+        """
+        return self.comparison(self._compared(audit, baseline, others, wait).id)
 
     def gate(
-        self, audit: str, rules: str, baseline: str | None = None, baseline_report: Mapping[str, Any] | None = None
+        self,
+        audit: str,
+        rules: str,
+        baseline: str | None = None,
+        baseline_report: Mapping[str, Any] | None = None,
+        wait: Callable[[JobRecord], object] | None = None,
     ) -> Gate:
-        """Hold a finished audit against the text of a rule file; the baseline by id, or as its saved report."""
+        """Hold a finished audit against rules; where it has to be compared with the baseline first, do that.
+
+        Args:
+            audit: its id.
+            rules: text of a rule file.
+            baseline: id of the audit that changes are taken from.
+            baseline_report: in its place its saved report.
+            wait: as in `compare`.
+        """
         from jobs.gate import Gate
 
         body = {"rules": rules, "baseline": baseline, "baseline_report": baseline_report}
         given = {name: value for name, value in body.items() if value is not None}
         path = f"/v1/audits/{audit}/gate"
-        answer = self._send("POST", path, json=given, timeout=_patient(self._http.timeout))
+        try:
+            answer = self._send("POST", path, json=given)
+        except Refused as error:
+            if error.problem is None or error.problem.type != NOT_COMPARED:
+                raise
+            self._compared(audit, baseline or str((baseline_report or {}).get("audit")), (), wait)
+            answer = self._send("POST", path, json=given)
         return Gate.model_validate_json(answer.content)
 
     # --- Annotations
@@ -423,6 +467,17 @@ class Client:
         return WebhookClient(self._send)
 
     # --- The wire
+
+    def _compared(
+        self, audit: str, baseline: str, others: Sequence[str], wait: Callable[[JobRecord], object] | None
+    ) -> JobRecord:
+        wanted = ComparisonRequest(audit=audit, baseline=baseline, others=tuple(others))
+        job = self.submit_comparison(wanted)
+        if wait is not None:
+            wait(job)
+        else:
+            deque(self.follow(job.id), maxlen=0)
+        return job
 
     def _submit(self, path: str, request: BaseModel, idempotency_key: str | None) -> JobRecord:
         headers = {"Idempotency-Key": idempotency_key} if idempotency_key else {}
@@ -491,7 +546,7 @@ class Client:
 
 
 def _patient(usual: httpx.Timeout) -> httpx.Timeout:
-    """For what takes longer than the answer to anything else: large archives, classifiers tried out, comparisons."""
+    """For what takes longer than the answer to anything else: large archives, classifiers tried out."""
     return httpx.Timeout(usual.connect, read=600.0)
 
 

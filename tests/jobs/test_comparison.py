@@ -13,7 +13,7 @@ from jobs import rows
 from jobs.audit_pairs import AuditPairs
 from jobs.comparability import check_comparable, read_report
 from jobs.comparison import Comparison, Difference, compare
-from jobs.comparison_files import pairs_of
+from jobs.comparison_files import side_by_side
 from jobs.comparison_page import comparison_html, comparison_markdown
 from jobs.counts import Counts
 from jobs.errors import Invalid
