@@ -127,6 +127,7 @@ def compare(
 def _changes(pairs: AuditPairs, bank: Bank, seed: int) -> Iterator[tuple[Place, Estimate]]:
     """Every figure of the findings in the first audit less that in the second, as far as pairs can tell."""
     audited = [c for c in bank.labelled_classes if pairs.pictures([pairs.whole(c)])]
+    names = [bank.classes[c] for c in audited]
     evidence: dict[str, tuple[Estimate, list[Estimate]]] = {}
     for measure in CLASS_MEASURES:
         keys = [getattr(pairs, measure.of)(c) for c in audited]
@@ -134,10 +135,11 @@ def _changes(pairs: AuditPairs, bank: Bank, seed: int) -> Iterator[tuple[Place, 
         own = [measure.estimator.change(pairs, [key], measure.generator(seed, [key])) for key in keys]
         if measure.name in (SPURIOUS_EVIDENCE, CORE_EVIDENCE):
             evidence[measure.name] = together, own
-        yield from _placed(measure.name, together, own, [bank.classes[c] for c in audited])
+        yield from _placed(measure.name, mean(own), together, own, names)
     (spurious, of_spurious), (core, of_core) = evidence[SPURIOUS_EVIDENCE], evidence[CORE_EVIDENCE]
-    balance = list(map(less, of_spurious, of_core))
-    yield from _placed(EVIDENCE_BALANCE.name, less(spurious, core), balance, [bank.classes[c] for c in audited])
+    balances = list(map(less, of_spurious, of_core))
+    of_means = less(mean(of_spurious), mean(of_core))  # as reports have it: of all classes that have either
+    yield from _placed(EVIDENCE_BALANCE.name, of_means, less(spurious, core), balances, names)
     for feature in bank.manifest.features:
         keys = [pairs.feature(feature.class_index, feature.feature_index)]
         for measure in FEATURE_MEASURES:
@@ -146,9 +148,9 @@ def _changes(pairs: AuditPairs, bank: Bank, seed: int) -> Iterator[tuple[Place, 
 
 
 def _placed(
-    metric: str, together: Estimate, by_class: Sequence[Estimate], names: Sequence[str]
+    metric: str, of_classes: Estimate, together: Estimate, by_class: Sequence[Estimate], names: Sequence[str]
 ) -> Iterator[tuple[Place, Estimate]]:
-    yield Place(metric=metric, mean="class"), mean(by_class)
+    yield Place(metric=metric, mean="class"), of_classes
     yield Place(metric=metric, mean="sample"), together
     for name, own in zip(names, by_class, strict=True):
         yield Place(metric=metric, of=name), own

@@ -22,7 +22,7 @@ class Values:
 
     Attributes:
         metric: its name.
-        answers: as in `PairedSums.change`.
+        reach: as in `PairedSums.change`.
         row: int64 [M], the picture.
         class_index: int64 [M], its class in the bank.
         value: float64 [M].
@@ -31,7 +31,7 @@ class Values:
     """
 
     metric: str
-    answers: int
+    reach: float
     row: Ints
     class_index: Ints
     value: NDArray[np.float64]
@@ -72,7 +72,7 @@ class MeanChanges(Changes):
         for own, other in zip(*found, strict=True):
             if own.metric not in self._metrics:
                 sums = PairedSums(len(self._scopes[0].bank.classes) * len(own.parts))
-                self._metrics[own.metric] = _Metric(own.answers, own.parts, sums)
+                self._metrics[own.metric] = _Metric(own.reach, own.parts, sums)
             sums = self._metrics[own.metric].sums
             at, other_at = shared(own.row * sums.keys + own.keys, other.row * sums.keys + other.keys)
             sums.add(own.keys[at], own.value[at], other.value[other_at])
@@ -87,12 +87,12 @@ class MeanChanges(Changes):
                     key = c * len(metric.parts) + place
                     if metric.sums.pictures(key):
                         generator = generator_of(scope.seed, self._section, "change", name, part, c)
-                        own[c] = metric.sums.change([key], metric.answers, generator)
+                        own[c] = metric.sums.change([key], metric.reach, generator)
                 yield from changes_by_class(scope.bank, name, own, part)
 
 
 @dataclass(frozen=True)
 class _Metric:
-    answers: int
+    reach: float
     parts: Sequence[str | None]
     sums: PairedSums

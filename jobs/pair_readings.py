@@ -117,12 +117,12 @@ class PairReadings:
         found = {
             self._accuracy: (1, right[tested]),
             self.difference: (2, right[control] - right[tested]),
-            self._evidence: (0, (control.log_odds - tested.log_odds).mean(axis=1)),
+            self._evidence: (np.inf, (control.log_odds - tested.log_odds).mean(axis=1)),
         }
         row, class_index, part = tested.row[at], tested.class_index[at], tested.part[at]
         for reading in self._readings:
-            answers, value = found[reading]
-            yield Values(reading.metric.name, answers, row, class_index, value[at], parts, part)
+            reach, value = found[reading]
+            yield Values(reading.metric.name, reach, row, class_index, value[at], parts, part)
 
     @property
     def metrics(self) -> tuple[Metric, ...]:

@@ -105,7 +105,7 @@ def _values(table: pa.Table, scope: Scope) -> Iterator[Values]:
     clean = _shown(table)
     row, class_index = (clean[name].to_numpy().astype(np.int64) for name in ("row", "class"))
     for part in PARTS:
-        yield Values(part, 0, row, class_index, clean[part].cast(pa.float64()).to_numpy())
+        yield Values(part, np.inf, row, class_index, clean[part].cast(pa.float64()).to_numpy())
     (control, tested), (whole_control, whole, kept) = _alone(table), _whole(table)
     yield from ALONE.values(control, tested, (None,))
     yield from WHOLE.values(whole_control, whole, (None,), kept)

@@ -141,7 +141,7 @@ class SpuriousOnly(Measurement):
 def _values(table: pa.Table, scope: Scope) -> Iterator[Values]:
     own = table.filter(pc.equal(table["variant"], NAME))
     row, class_index = (own[name].to_numpy().astype(np.int64) for name in ("row", "class"))
-    yield Values(PROBABILITY.metric.name, 0, row, class_index, own["probability"].cast(pa.float64()).to_numpy())
+    yield Values(PROBABILITY.metric.name, np.inf, row, class_index, own["probability"].cast(pa.float64()).to_numpy())
 
 
 class _TriggerChanges(Changes):
