@@ -10,7 +10,7 @@ MOST_OTHERS = 200
 class ComparisonRequest(BaseModel):
     """Two audits of the same pictures, and further ones."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", validate_by_name=True, serialize_by_alias=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", serialize_by_alias=True)
 
     audit: str = Field(description="Id of the audit.")
     baseline: str = Field(description="Id of the audit that it is compared with.")

@@ -4,8 +4,8 @@ The change of a mean is the mean of its changes picture by picture, with the nor
 pictures that all agree would make that 0 wide, something is added to the squared deviations. Of right and wrong answers
 it is that of two pictures more, one that the first classifier alone gets right and one that the second does, which
 bounds what nobody saw in n pictures by 2.8 / n. Of amounts, such as log-odds, it is that of one picture on which the
-classifiers agree no more than on two drawn at random. In samples of 20 to 200 pictures intervals then cover the truth in
-94 % and more, also where nearly all agree (`tests/jobs/test_paired_sums.py`).
+classifiers agree no more than on two drawn at random. In samples of 20 to 200 pictures intervals then cover the truth
+in 94 % and more, also where nearly all agree (`tests/jobs/test_paired_sums.py`).
 """
 
 from __future__ import annotations

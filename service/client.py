@@ -471,8 +471,8 @@ class Client:
     def _compared(
         self, audit: str, baseline: str, others: Sequence[str], wait: Callable[[JobRecord], object] | None
     ) -> JobRecord:
-        wanted = ComparisonRequest(audit=audit, baseline=baseline, others=tuple(others))
-        job = self.submit_comparison(wanted)
+        wanted = {"audit": audit, "baseline": baseline, "with": list(others)}
+        job = self.submit_comparison(ComparisonRequest.model_validate(wanted))
         if wait is not None:
             wait(job)
         else:

@@ -16,7 +16,7 @@ from jobs.comparison import Comparison, Difference, compare
 from jobs.comparison_files import side_by_side
 from jobs.comparison_page import comparison_html, comparison_markdown
 from jobs.counts import Counts
-from jobs.errors import Invalid
+from jobs.errors import Cancelled, Invalid
 from jobs.estimators import AccuracyDifference, CoreSensitivity, Evidence
 from jobs.figures import Figure, change
 from jobs.pairing import Pairing
@@ -231,6 +231,20 @@ def test_the_same_audits_give_the_same_bytes_and_no_change(report: Report) -> No
     assert one.to_json() == compare(report, report, pairing((table, table)), "1").to_json()
     assert all(d.figure.value in (None, 0) for d in one.differences)
     assert one.pictures == 50
+
+
+def test_it_is_asked_before_each_figure_whether_the_comparison_is_still_wanted(report: Report) -> None:
+    """With thousands of classes the figures take longer than the rows."""
+    asked = []
+
+    def stop() -> None:
+        asked.append(1)
+        if len(asked) == 10:
+            raise Cancelled("It is not wanted any more.")
+
+    table = hens(outcomes(50, 1))
+    with pytest.raises(Cancelled):
+        compare(report, report, pairing((table, table)), "1", stop)
 
 
 def test_names_from_users_are_escaped(report: Report) -> None:
