@@ -173,6 +173,22 @@ def test_audits_that_were_cut_differently_are_joined(tmp_path_factory: pytest.Te
     assert one_change.value == pytest.approx(other_change.value)
 
 
+@pytest.mark.parametrize(("shards", "others"), [(3, 4), (7, 5), (1, 6), (4, 4)])
+def test_every_picture_is_in_one_pair_of_tables(store: Store, shards: int, others: int) -> None:
+    """Also those of a second data set, of which every shard has an even part, however few the pictures of the first."""
+    plans = [
+        ShardPlan(job=job * 32, rows=20, pictures=20, shards=n, seed=0) for job, n in (("a", shards), ("b", others))
+    ]
+    for plan in plans:
+        for shard in range(plan.shards):
+            rows_of = [*plan.positions(shard), *(1000 + row for row in plan.stretch(shard, 903))]
+            store.write_bytes(plan.file("audits", shard), to_parquet(pa.table({"row": rows_of})))
+    met: list[int] = []
+    for first, second in side_by_side(store, (plans[0], plans[1]), ["row"], lambda done: None):
+        met += set(first["row"].to_pylist()) & set(second["row"].to_pylist())
+    assert sorted(met) == [*range(20), *range(1000, 1903)]
+
+
 @pytest.fixture(scope="module")
 def report() -> Report:
     return audited([hens(outcomes(50, 1))], BANK, "first")
