@@ -30,7 +30,11 @@ def shared(first: Ints, second: Ints) -> tuple[Ints, Ints]:
 
 
 class PairedSums:
-    """Of some keys, such as classes: 56 bytes for each, however many pictures there are."""
+    """Of some keys, such as classes: 56 bytes for each, however many pictures there are.
+
+    Attributes:
+        keys: how many.
+    """
 
     def __init__(self, keys: int) -> None:
         self.keys = keys

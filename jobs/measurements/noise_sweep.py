@@ -316,9 +316,9 @@ class _Areas:
 
 
 class _RcsChanges(Changes):
-    """How often each of the joint outcomes of both audits occurs, of draws that are chosen at random.
+    """How often each of the joint outcomes of both audits occurs.
 
-    With several draws that is surer of nothing than they are: intervals are rather too wide.
+    Of several draws each counts as if it were taken at random, which makes intervals rather too wide.
     """
 
     reads = READS
