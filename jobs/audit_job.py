@@ -12,7 +12,6 @@ import pyarrow as pa
 from jobs import rows
 from jobs.audit import audit_shard
 from jobs.audit_request import AuditRequest
-from jobs.comparison_files import FOLDER
 from jobs.datasets import get_dataset, read_rows
 from jobs.errors import Unavailable
 from jobs.kinds import Kind, Work
@@ -84,7 +83,7 @@ def reduce(queue: JobQueue, job: str, inputs: JobInputs) -> None:
         publish(queue.store, queue.settings, _request(inputs), _plan(queue.store, job), inputs.code_version)
 
 
-KIND = Kind("audit", AuditRequest, check, plan, run_shard, reduce, hidden=frozenset({FOLDER}))
+KIND = Kind("audit", AuditRequest, check, plan, run_shard, reduce)
 
 
 def _request(inputs: JobInputs) -> AuditRequest:

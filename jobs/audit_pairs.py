@@ -12,18 +12,23 @@ import numpy as np
 import pyarrow as pa
 
 from jobs.outcomes import CONDITIONS, Ints, Keys, Outcomes
+from jobs.paired_sums import PairedSums, shared
 from models.bank import Bank
 
 PATTERNS = 16
 
 
 class AuditPairs(Keys):
-    """Sums over the pairs of tables added so far; their size depends on the bank alone: 2 KiB for each of its keys."""
+    """Sums over the pairs of tables added so far; their size depends on the bank alone: 2 KiB for each of its keys.
+
+    Attributes:
+        evidence: of the log-odds lost from the control to the tested picture, nats, by key.
+    """
 
     def __init__(self, bank: Bank) -> None:
         super().__init__(bank)
         self._patterns = np.zeros(self.number * PATTERNS**2, dtype=np.int64)
-        self._evidence = np.zeros((2, self.number))
+        self.evidence = PairedSums(self.number)
 
     def add(self, first: pa.Table, second: pa.Table) -> None:
         """Add the rows of some pictures; those of a picture that only one of the tables has are left out."""
@@ -46,21 +51,11 @@ class AuditPairs(Keys):
         """Pairs of some keys together."""
         return int(self._patterns.reshape(self.number, -1)[np.array(keys, dtype=np.int64)].sum())
 
-    def evidence(self, keys: Sequence[int]) -> tuple[float, float]:
-        """Mean and mean square of the first audit's evidence less the second's, nats; NaN where there is no pair."""
-        n = self.pictures(keys)
-        if not n:
-            return float("nan"), float("nan")
-        mean, square = self._evidence[:, np.array(keys, dtype=np.int64)].sum(axis=1) / n
-        return float(mean), float(square)
-
     def _accumulate(self, first: Outcomes, second: Outcomes) -> None:
         codes, others = (found.tested.row * self.number + found.keys for found in (first, second))
-        shared, own, other = np.intersect1d(codes, others, assume_unique=True, return_indices=True)
-        keys = shared % self.number
+        own, other = shared(codes, others)
+        keys = first.keys[own]
         pattern = (keys * PATTERNS + first.patterns[own]) * PATTERNS + second.patterns[other]
         found, number = np.unique(pattern, return_counts=True)
         self._patterns[found] += number
-        change = first.evidence[own] - second.evidence[other]
-        for sums, values in zip(self._evidence, (change, change**2), strict=True):
-            sums += np.bincount(keys, weights=values, minlength=self.number)
+        self.evidence.add(keys, first.evidence[own], second.evidence[other])

@@ -1,12 +1,13 @@
 """Two classifiers on the same pictures: what differs between their audits, with intervals.
 
-Figures of the findings are compared pair by pair: what one classifier made of a picture with what the other made of it.
+Figures are compared pair by pair, as far as they can be: what one classifier made of a picture with what the other did.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
+from itertools import chain
 from typing import Literal
 
 import numpy as np
@@ -18,6 +19,7 @@ from jobs.figures import Estimate, Figure, less, mean
 from jobs.findings import Model
 from jobs.measures import CLASS_MEASURES, CORE_EVIDENCE, FEATURE_MEASURES, SPURIOUS_EVIDENCE
 from jobs.metrics import EVIDENCE_BALANCE, Place, figures_of, metrics_of
+from jobs.pairing import Pairing
 from jobs.report import ClassifierSubject, Report
 from jobs.robustness import EffectiveRobustness
 from jobs.sections import Metric, Unit
@@ -27,12 +29,13 @@ from models.statistics import DRAWS, Interval, independent_difference
 
 METHOD = (
     "A difference is the figure of the audit less that of the baseline. Where it is paired, both classifiers are "
-    "compared on each picture that both audits have, under the same noise and with the same swaps: for accuracies and "
-    "what is made of them by a smoothed bootstrap of how often each pair of outcome patterns occurs "
-    f"({DRAWS:,} draws, within classes for means over classes), for evidence by the normal interval of the mean "
-    "difference per picture.",
+    "compared on each picture that both audits have, under the same noise, with the same swaps and fills: by a "
+    "smoothed bootstrap of how often each pair of outcomes occurs "
+    f"({DRAWS:,} draws, within classes for means over classes), or by the normal interval of the mean difference per "
+    "picture, its variance smoothed so that pictures which all agree do not make the interval 0 wide.",
     "Other differences have the interval of two independent samples (variance estimates recovery, Zou & Donner 2008), "
-    "which on the same pictures is wider than it need be as a rule.",
+    "which on the same pictures is wider than it need be as a rule: of figures that are no means over pictures, such "
+    "as average precision and what is the largest of several.",
     "Intervals are 95 % each: of twenty that are looked at, one excludes 0 by chance. A gate corrects for that.",
 )
 
@@ -72,14 +75,21 @@ class Comparison(Model):
         return self.model_dump_json(indent=1).encode() + b"\n"
 
 
-def compare(first: Report, second: Report, paired: tuple[AuditPairs, Bank] | None, code_version: str) -> Comparison:
+def compare(
+    first: Report,
+    second: Report,
+    pairing: Pairing | None,
+    code_version: str,
+    alive: Callable[[], None] = lambda: None,
+) -> Comparison:
     """What differs from the second audit, the baseline, to the first.
 
     Args:
         first, second: their reports.
-        paired: the pairs of their pictures and the bank they share; None where the rows of one are not at hand, and
-            all intervals are those of independent samples.
+        pairing: of their pictures, all taken in; None where the rows of one are not at hand, and all intervals are
+            those of independent samples.
         code_version: as in reports.
+        alive: called before each figure; what it raises ends the comparison.
 
     Raises:
         Invalid: They cannot be compared.
@@ -88,11 +98,16 @@ def compare(first: Report, second: Report, paired: tuple[AuditPairs, Bank] | Non
     own, other = figures_of(first), figures_of(second)
     metrics = {address: metric for address, metric in metrics_of(first).items() if address in metrics_of(second)}
     shared = [place for place in own if place in other]
-    changes = dict(_changes(*paired, first.parameters.seed)) if paired is not None else {}
+    changes: dict[Place, Estimate] = {}
+    if pairing is not None:
+        found_changes = chain(_changes(pairing.pairs, pairing.bank, first.parameters.seed), pairing.sections())
+        for place, estimate in found_changes:
+            alive()
+            changes[place] = replace(estimate, draws=np.empty(0))  # which take 16 KiB each
     found = [
         _difference(place, metrics[place.metric], own[place], other[place], changes.get(place)) for place in shared
     ]
-    pairs = None if paired is None else paired[0]
+    pairs = None if pairing is None else pairing.pairs
     return Comparison(
         code_version=code_version,
         audit=first.audit,
@@ -103,18 +118,16 @@ def compare(first: Report, second: Report, paired: tuple[AuditPairs, Bank] | Non
         dataset=first.dataset.id,
         answer=_answer(found),
         pictures=None if pairs is None else pairs.pictures([pairs.whole(c) for c in range(pairs.classes)]),
-        notes=tuple(_notes(first, second, len(own) - len(shared), len(other) - len(shared), paired is not None)),
+        notes=tuple(_notes(first, second, len(own) - len(shared), len(other) - len(shared), pairing)),
         metrics={address: metric for address, metric in metrics.items() if any(d.metric == address for d in found)},
         differences=tuple(found),
     )
 
 
 def _changes(pairs: AuditPairs, bank: Bank, seed: int) -> Iterator[tuple[Place, Estimate]]:
-    """Every figure of the findings in the first audit less that in the second, as far as pairs can tell.
-
-    Without their draws, which would take 16 KiB each.
-    """
+    """Every figure of the findings in the first audit less that in the second, as far as pairs can tell."""
     audited = [c for c in bank.labelled_classes if pairs.pictures([pairs.whole(c)])]
+    names = [bank.classes[c] for c in audited]
     evidence: dict[str, tuple[Estimate, list[Estimate]]] = {}
     for measure in CLASS_MEASURES:
         keys = [getattr(pairs, measure.of)(c) for c in audited]
@@ -122,28 +135,25 @@ def _changes(pairs: AuditPairs, bank: Bank, seed: int) -> Iterator[tuple[Place, 
         own = [measure.estimator.change(pairs, [key], measure.generator(seed, [key])) for key in keys]
         if measure.name in (SPURIOUS_EVIDENCE, CORE_EVIDENCE):
             evidence[measure.name] = together, own
-        yield from _placed(measure.name, together, own, [bank.classes[c] for c in audited])
+        yield from _placed(measure.name, mean(own), together, own, names)
     (spurious, of_spurious), (core, of_core) = evidence[SPURIOUS_EVIDENCE], evidence[CORE_EVIDENCE]
-    balance = list(map(less, of_spurious, of_core))
-    yield from _placed(EVIDENCE_BALANCE.name, less(spurious, core), balance, [bank.classes[c] for c in audited])
+    balances = list(map(less, of_spurious, of_core))
+    of_means = less(mean(of_spurious), mean(of_core))  # as reports have it: of all classes that have either
+    yield from _placed(EVIDENCE_BALANCE.name, of_means, less(spurious, core), balances, names)
     for feature in bank.manifest.features:
         keys = [pairs.feature(feature.class_index, feature.feature_index)]
         for measure in FEATURE_MEASURES:
             place = Place(metric=measure.name, of=bank.classes[feature.class_index], feature=feature.feature_index)
-            yield place, _plain(measure.estimator.change(pairs, keys, measure.generator(seed, keys)))
+            yield place, measure.estimator.change(pairs, keys, measure.generator(seed, keys))
 
 
 def _placed(
-    metric: str, together: Estimate, by_class: Sequence[Estimate], names: Sequence[str]
+    metric: str, of_classes: Estimate, together: Estimate, by_class: Sequence[Estimate], names: Sequence[str]
 ) -> Iterator[tuple[Place, Estimate]]:
-    yield Place(metric=metric, mean="class"), _plain(mean(by_class))
-    yield Place(metric=metric, mean="sample"), _plain(together)
+    yield Place(metric=metric, mean="class"), of_classes
+    yield Place(metric=metric, mean="sample"), together
     for name, own in zip(names, by_class, strict=True):
-        yield Place(metric=metric, of=name), _plain(own)
-
-
-def _plain(estimate: Estimate) -> Estimate:
-    return replace(estimate, draws=np.empty(0))
+        yield Place(metric=metric, of=name), own
 
 
 def _difference(place: Place, metric: Metric, own: Figure, other: Figure, change: Estimate | None) -> Difference:
@@ -192,9 +202,11 @@ def _answer(found: Sequence[Difference]) -> str:
     return f"{first} {gap.reading}"
 
 
-def _notes(first: Report, second: Report, own: int, other: int, paired: bool) -> Iterator[str]:
-    if not paired:
+def _notes(first: Report, second: Report, own: int, other: int, pairing: Pairing | None) -> Iterator[str]:
+    if pairing is None:
         yield "The rows of one audit are not at hand, so nothing is paired and intervals are wider than need be."
+    elif pairing.scopes is None:
+        yield "A classifier or the data set was deleted since, so figures of sections are not paired."
     if first.code_version != second.code_version:
         yield f"The audits were made by different versions: {first.code_version} and {second.code_version}."
     if first.ran_on != second.ran_on:

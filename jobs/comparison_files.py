@@ -1,105 +1,82 @@
-"""Comparisons of audits in the store: from their shards' files, kept beside the audit, and made once."""
+"""What comparisons read: the reports of audits that have succeeded, and the files of their shards side by side."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import pyarrow as pa
 import pyarrow.parquet as pq
-from pydantic import ValidationError
 
-from jobs.audit_pairs import AuditPairs
-from jobs.comparability import check_comparable, read_report
-from jobs.comparison import Comparison, compare
-from jobs.outcomes import COLUMNS
+from jobs.audit_request import AuditRequest
+from jobs.audit_subjects import scope_of
+from jobs.class_map import map_classes
+from jobs.classifiers import get_classifier
+from jobs.comparability import read_report
+from jobs.datasets import get_dataset, get_pictures
+from jobs.errors import NotFound
+from jobs.measurement import Scope
 from jobs.report import Report
-from jobs.robustness import robustness_of
-from jobs.settings import Settings
 from jobs.shards import ShardPlan
 from jobs.store import Store
-from jobs.subjects import find_bank
-from jobs.version import code_version
 from models.bank import Bank
-
-FOLDER = "comparisons"
-"""Below an audit's folder; one file for each baseline."""
 
 
 def report_of(store: Store, audit: str, whose: str, field: str) -> Report:
-    """The report of an audit that has succeeded. Raises as `read_report`."""
-    return read_report(store.read_bytes(f"audits/{audit}/report.json"), whose, field)
+    """The report of an audit that has succeeded. Raises as `read_report`, and NotFound where there is none."""
+    name = f"audits/{audit}/report.json"
+    if not audit.isalnum() or not store.exists(name):
+        raise NotFound(f"There is no report of an audit {audit[:80]!r}.", field=field)
+    return read_report(store.read_bytes(name), whose, field)
 
 
-def comparison_of(
-    store: Store, settings: Settings, audit: str, baseline: str, others: Sequence[str] = ()
-) -> Comparison:
-    """Compare two audits that have succeeded.
+def plan_of(store: Store, audit: str) -> ShardPlan:
+    """How an audit was cut."""
+    return ShardPlan.model_validate_json(store.read_bytes(f"audits/{audit}/plan.json"))
+
+
+def scopes_of(store: Store, bank: Bank, requests: tuple[AuditRequest, AuditRequest]) -> tuple[Scope, Scope] | None:
+    """What both audits sum up; None where the data set or a classifier was deleted since."""
+    try:
+        first, second = (_scope(store, bank, request) for request in requests)
+    except NotFound:
+        return None
+    return first, second
+
+
+def side_by_side(
+    store: Store, plans: tuple[ShardPlan, ShardPlan], columns: Sequence[str], done: Callable[[int], None]
+) -> Iterator[tuple[pa.Table, pa.Table]]:
+    """The tables of two audits of the same pictures, however each was cut; one of each is in memory at a time.
+
+    Each picture is in one pair of tables, as is each of a second data set: shards have even parts of both.
 
     Args:
-        store: holds their reports and the files of their shards.
-        settings: where banks are.
-        audit, baseline: their ids.
-        others: ids of further audits, beside which the effective robustness of all is reckoned.
-
-    Raises:
-        Invalid: They cannot be compared; it says in what they differ.
-        NotFound: Their bank is not there any more.
+        store: holds the shards' files.
+        plans: of both audits.
+        columns: to be read.
+        done: called before each pair with the number of pictures that are behind it.
     """
-    first = report_of(store, audit, "the audit", "audit")
-    second = report_of(store, baseline, "the baseline", "baseline")
-    further = [report_of(store, other, "the further audit", "with") for other in others]
-    for other in further:
-        check_comparable(first, other, "with")
-    found = _kept(store, audit, baseline) or _made(store, settings, first, second)
-    if further:
-        return found.model_copy(update={"effective_robustness": robustness_of([first, second, *further])})
-    return found
-
-
-def pairs_of(store: Store, first: ShardPlan, second: ShardPlan, bank: Bank) -> AuditPairs:
-    """The pairs of two audits; a table of each is in memory at a time, whether or not they were cut alike."""
-    pairs, at, other_at = AuditPairs(bank), 0, 0
-    own, other = _table(store, first, 0), _table(store, second, 0)
+    first, second = plans
+    at = other_at = 0
+    own, other = _table(store, first, 0, columns), _table(store, second, 0, columns)
     while True:
-        pairs.add(own, other)
-        end, other_end = first.positions(at).stop, second.positions(other_at).stop
-        if end >= first.pictures and other_end >= second.pictures:
-            return pairs
-        if end <= other_end:
-            own = _table(store, first, at := at + 1)
-        if other_end <= end:
-            other = _table(store, second, other_at := other_at + 1)
+        done(max(first.positions(at).start, second.positions(other_at).start))
+        yield own, other
+        ahead = (at + 1) * second.shards - (other_at + 1) * first.shards  # of where both end, as parts of the whole
+        if ahead == 0 and at + 1 == first.shards:
+            return
+        if ahead <= 0:
+            own = _table(store, first, at := at + 1, columns)
+        if ahead >= 0:
+            other = _table(store, second, other_at := other_at + 1, columns)
 
 
-def _made(store: Store, settings: Settings, first: Report, second: Report) -> Comparison:
-    check_comparable(first, second, "baseline")
-    bank = find_bank(settings, first.bank.digest)
-    plans = [
-        ShardPlan.model_validate_json(store.read_bytes(f"audits/{report.audit}/plan.json"))
-        for report in (first, second)
-    ]
-    pairs = pairs_of(store, plans[0], plans[1], bank)
-    found = compare(first, second, (pairs, bank), code_version())
-    store.write_bytes(_name(first.audit, second.audit), found.to_json())
-    return found
+def _scope(store: Store, bank: Bank, request: AuditRequest) -> Scope:
+    classifier, dataset = get_classifier(store, request.classifier), get_dataset(store, request.dataset)
+    classes = map_classes(bank, dataset.classes, classifier.spec.classes, request.class_map, request.classes)
+    return scope_of(bank, classes, get_pictures(store, dataset.id), request.seed)
 
 
-def _kept(store: Store, audit: str, baseline: str) -> Comparison | None:
-    """The comparison as this version of the code made it before."""
-    name = _name(audit, baseline)
-    if not store.exists(name):
-        return None
-    try:
-        found = Comparison.model_validate_json(store.read_bytes(name))
-    except ValidationError:
-        return None  # of another version
-    return found if found.code_version == code_version() else None
-
-
-def _name(audit: str, baseline: str) -> str:
-    return f"audits/{audit}/{FOLDER}/{baseline}.json"
-
-
-def _table(store: Store, plan: ShardPlan, shard: int) -> pa.Table:
+def _table(store: Store, plan: ShardPlan, shard: int, columns: Sequence[str]) -> pa.Table:
     with store.open(plan.file("audits", shard)) as file:
-        return pq.read_table(file, columns=list(COLUMNS))
+        return pq.read_table(file, columns=list(columns))

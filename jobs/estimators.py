@@ -60,7 +60,7 @@ class Evidence:
         return evidence(mean, square, counts.pictures(keys), generator)
 
     def change(self, pairs: AuditPairs, keys: Sequence[int], generator: np.random.Generator) -> Estimate:
-        return evidence(*pairs.evidence(keys), pairs.pictures(keys), generator)
+        return pairs.evidence.change(keys, np.inf, generator)
 
 
 @dataclass(frozen=True)

@@ -148,29 +148,31 @@ def relative_core_sensitivity(table: NDArray[np.int64], generator: np.random.Gen
 
 
 def change(
-    table: NDArray[np.int64],
+    table: NDArray[np.int64] | NDArray[np.float64],
     statistic: Callable[[NDArray[np.float64]], NDArray[np.float64]],
     generator: np.random.Generator,
 ) -> Estimate:
     """A paired figure of one classifier less that of another on the same pictures.
 
-    1/8 is added to each of the 16 counts, so that either classifier's own table has the 1/2 of its own figure.
+    To each joint count so much is added that either classifier's own table has the 1/2 of its own figure: 1/8 where
+    that has four counts.
 
     Args:
-        table: int64 [2, 2, 2, 2], both outcomes under the first classifier, then both under the second.
-        statistic: [..., 2, 2] -> [...], of one classifier's table.
+        table: counts [..., ...]: the outcomes under the first classifier, then those under the second, alike.
+        statistic: of one classifier's table, with draws before its axes.
         generator: of the bootstrap's draws.
     """
-    n = int(table.sum())
-    draws = _less_second(smoothed_draws(table, generator, 1 / 8), statistic)
-    value = float(_less_second(table.astype(np.float64), statistic)) if n else 0.0
+    n = round(float(table.sum()))
+    draws = _less_second(smoothed_draws(table, generator, 0.5 / sqrt(table.size)), statistic, table.ndim // 2)
+    value = float(_less_second(table.astype(np.float64), statistic, table.ndim // 2)) if n else 0.0
     return Estimate(value, spanned(value, draws), n, draws, lowest=-np.inf)
 
 
 def _less_second(
-    table: NDArray[np.float64], statistic: Callable[[NDArray[np.float64]], NDArray[np.float64]]
+    table: NDArray[np.float64], statistic: Callable[[NDArray[np.float64]], NDArray[np.float64]], axes: int
 ) -> NDArray[np.float64]:
-    return statistic(table.sum(axis=(-2, -1))) - statistic(table.sum(axis=(-4, -3)))
+    first, second = tuple(range(-2 * axes, -axes)), tuple(range(-axes, 0))
+    return statistic(table.sum(axis=second)) - statistic(table.sum(axis=first))
 
 
 def evidence(mean: float, mean_square: float, n: int, generator: np.random.Generator) -> Estimate:

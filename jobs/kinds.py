@@ -25,6 +25,7 @@ FOLDERS = {
     "export": "exports",
     "validation": "validations",
     "mitigation": "mitigations",
+    "comparison": "comparisons",
 }
 """Where the files of each kind of job lie in the store: `<folder>/<job id>/`."""
 
@@ -78,9 +79,9 @@ class Kind:
 def kinds() -> Mapping[str, Kind]:
     """All kinds by name."""
     # here: its modules use the queue, which uses this table
-    from jobs import audit_job, discovery, export, mitigation, training, validation_job
+    from jobs import audit_job, comparison_job, discovery, export, mitigation, training, validation_job
 
-    modules = (audit_job, discovery, training, export, validation_job, mitigation)
+    modules = (audit_job, discovery, training, export, validation_job, mitigation, comparison_job)
     return {module.KIND.name: module.KIND for module in modules}
 
 

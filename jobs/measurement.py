@@ -7,7 +7,7 @@ one is a file in `jobs.measurements` that defines `MEASUREMENT`, and nothing els
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, ClassVar
@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict
 from torch import Tensor
 
+from jobs.figures import Estimate, mean
 from jobs.sections import Metric, Section
 from jobs.variants import Seen
 from jobs.views import View
@@ -159,6 +160,57 @@ class Scope:
         return place
 
 
+@dataclass(frozen=True)
+class Change:
+    """A figure of a section in one audit less that in another of the same pictures.
+
+    Attributes:
+        metric, of, feature, part: as in its `Entry`.
+        estimate: picture compared with picture.
+    """
+
+    metric: str
+    of: str | None
+    estimate: Estimate
+    feature: int | None = None
+    part: str | None = None
+
+
+def changes_by_class(
+    bank: Bank, metric: str, by_class: Mapping[int, Estimate], part: str | None = None
+) -> Iterator[Change]:
+    """Of the mean over classes, then of each of them, by class index."""
+    yield Change(metric, None, mean(list(by_class.values())), part=part)
+    for c, estimate in by_class.items():
+        yield Change(metric, bank.classes[c], estimate, part=part)
+
+
+class Changes(ABC):
+    """Takes in the tables of two audits side by side and tells how figures of a section differ between them.
+
+    Its size depends on the bank and its parameters alone, not on the number of pictures. The tables of a pair may have
+    all, some or no pictures in common; each picture that both audits have is in one pair.
+
+    Attributes:
+        reads: columns of the tables that it looks at.
+        looks: whether it wants to see all tables once before.
+    """
+
+    reads: tuple[str, ...]
+    looks: ClassVar[bool] = False
+
+    def look(self, first: pa.Table, second: pa.Table) -> None:  # noqa: B027
+        """See a pair of tables, before all are taken in."""
+
+    @abstractmethod
+    def add(self, first: pa.Table, second: pa.Table) -> None:
+        """Take in a pair of tables."""
+
+    @abstractmethod
+    def found(self) -> Iterator[Change]:
+        """What all of them say; also of figures that a report may not have."""
+
+
 class Measurement(ABC):
     """One way of measuring reliance on spurious features.
 
@@ -204,3 +256,7 @@ class Measurement(ABC):
     def tally(self, scope: Scope, parameters: Any) -> Tally | None:
         """What sums up; None for those whose figures stand in the report's findings."""
         return None
+
+    def changes(self, scopes: tuple[Scope, Scope], parameters: Any) -> Sequence[Changes]:
+        """What tells how its figures differ between two audits; those left out are compared as of other pictures."""
+        return ()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Literal
@@ -69,8 +69,8 @@ class MitigationFiles:
         """Keep a shard's table: it is done then."""
         self.store.write_bytes(self.table(part, shard), to_parquet(table))
 
-    def read(self, part: Part) -> Iterator[pa.Table]:
-        """The tables of a part, one at a time."""
+    def read(self, part: Part, columns: Sequence[str] | None = None) -> Iterator[pa.Table]:
+        """The tables of a part, one at a time, or some of their columns."""
         shards = len(self.plan.fitted if part == "look" else self.plan.judged)
         for shard in range(shards):
-            yield pq.read_table(io.BytesIO(self.store.read_bytes(self.table(part, shard))))
+            yield pq.read_table(io.BytesIO(self.store.read_bytes(self.table(part, shard))), columns=columns)

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from jobs.audit_pairs import AuditPairs
 from jobs.audit_subjects import scope_of
 from jobs.classifiers import ClassifierRecord, get_classifier
 from jobs.comparison import compare
 from jobs.counts import Counts
 from jobs.datasets import get_dataset, get_pictures
 from jobs.errors import NotFound
+from jobs.measurement import Scope
 from jobs.mitigation_files import MitigationFiles, Part
 from jobs.mitigation_page import render_html, render_markdown
 from jobs.mitigation_report import FORMER, JUDGED, METHODS, MitigationReport, answer_of, outcome_of
 from jobs.mitigation_request import MitigationRequest
 from jobs.mitigation_subjects import MitigationSubjects
+from jobs.pairing import Pairing
 from jobs.reduction import find
 from jobs.report import Report, make_report
 from jobs.report_page import render_html as render_audit
@@ -27,16 +28,18 @@ def publish(files: MitigationFiles, found: MitigationSubjects, request: Mitigati
     if changed is None:
         raise NotFound("The changed classifier is not there.", field="classifier")
     after = get_classifier(store, changed.classifier)
+    asked = request.audit(found.classifier.id)
+    # the changed classifier has the outputs of the other
+    scope = scope_of(found.bank, found.judged, get_pictures(store, asked.dataset), asked.seed)
     reports: dict[str, Report] = {}
     audited: list[tuple[Part, ClassifierRecord]] = [("before", found.classifier), ("after", after)]
     for part, record in audited:
-        reports[part] = _audited(files, found, request, record, part, code_version)
+        reports[part] = _audited(files, scope, request, record, part, code_version)
         store.write_bytes(files.name(f"audit-{part}.html"), render_audit(reports[part], [], []).encode())
         store.write_bytes(files.name(f"audit-{part}.json"), reports[part].to_json())
-    pairs = AuditPairs(found.bank)
-    for after_table, before_table in zip(files.read("after"), files.read("before"), strict=True):
-        pairs.add(after_table, before_table)
-    comparison = compare(reports["after"], reports["before"], (pairs, found.bank), code_version)
+    pairing = Pairing(found.bank, (asked, asked), (scope, scope))
+    pairing.take_in(lambda columns: zip(files.read("after", columns), files.read("before", columns), strict=True))
+    comparison = compare(reports["after"], reports["before"], pairing, code_version)
     report = MitigationReport(
         mitigation=files.job,
         code_version=code_version,
@@ -61,15 +64,14 @@ def publish(files: MitigationFiles, found: MitigationSubjects, request: Mitigati
 
 def _audited(
     files: MitigationFiles,
-    found: MitigationSubjects,
+    scope: Scope,
     request: MitigationRequest,
     record: ClassifierRecord,
     part: Part,
     code_version: str,
 ) -> Report:
     """The report of one of the two audits, as of any audit of these pictures alone."""
-    asked, bank = request.audit(record.id), found.bank
-    scope = scope_of(bank, found.judged, get_pictures(files.store, asked.dataset), asked.seed)
+    asked, bank = request.audit(record.id), scope.bank
     tallies = [tally for own, chosen in asked.chosen() if (tally := own.tally(scope, chosen)) is not None]
     counts, waiting = Counts(bank), tallies
     for table in files.read(part):

@@ -6,10 +6,12 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
 from jobs.figures import Estimate, generator_of, nats, percent, points
+from jobs.mean_changes import Values
 from jobs.measurement import Scope
-from jobs.pairs import Pairs
+from jobs.pairs import Pairs, Rows
 from jobs.readings import Reading
 from jobs.sections import Entry, Metric, Worse
 from models.bank import Label
@@ -105,6 +107,22 @@ class PairReadings:
             found = estimates(section, reading, estimate_of[reading], scope, of, part)
             p_values = {c: pairs.p_value(c, part) for c in of} if tested and reading is self.difference else None
             yield from reading.entries(scope.bank, found, part or None, p_values)
+
+    def values(
+        self, control: Rows, tested: Rows, parts: Sequence[str | None], kept: NDArray[np.bool_] | None = None
+    ) -> Iterator[Values]:
+        """What pictures add to these figures, from rows as `Pairs.add` takes them in."""
+        at = np.arange(tested.row.size) if kept is None else np.flatnonzero(kept)
+        right = {own: own.correct.mean(axis=1) for own in (control, tested)}
+        found = {
+            self._accuracy: (1, right[tested]),
+            self.difference: (2, right[control] - right[tested]),
+            self._evidence: (np.inf, (control.log_odds - tested.log_odds).mean(axis=1)),
+        }
+        row, class_index, part = tested.row[at], tested.class_index[at], tested.part[at]
+        for reading in self._readings:
+            reach, value = found[reading]
+            yield Values(reading.metric.name, reach, row, class_index, value[at], parts, part)
 
     @property
     def metrics(self) -> tuple[Metric, ...]:

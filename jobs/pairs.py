@@ -27,6 +27,10 @@ Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
 
 
+READS = ("row", "class", "variant", "part", "correct", "log_odds", "energy")
+"""What of a shard's table `Rows` reads."""
+
+
 def repeat_of(part: str, repeat: int, repeats: int) -> str:
     """The value of the rows' column `part` for one of several repeats."""
     return part if repeats == 1 else f"{part}/{repeat}"

@@ -88,14 +88,7 @@ class JobQueue:
             NotFound, Invalid: The request names something that is not there or does not fit.
             LimitExceeded: As many jobs as allowed are queued or running.
         """
-        kind = kind_of(request)
-        inputs = JobInputs(
-            kind=kind.name,
-            request=request.model_dump(mode="json"),
-            pins=kind.check(self.store, self.settings, request),
-            code_version=code_version(),
-            created=datetime.now(UTC),
-        )
+        inputs = self._inputs_of(request)
         job = inputs.id()
         known = self._find(job)
         if known is not None:
@@ -105,9 +98,15 @@ class JobQueue:
                 f"{self.settings.max_jobs} jobs are queued or running.",
                 remedy="Wait for one to end, or have CUECHECK_MAX_JOBS raised.",
             )
-        self.store.write_bytes(f"{kind.folder}/{job}/request.json", inputs.model_dump_json(indent=1).encode())
+        self.store.write_bytes(
+            f"{inputs.kind_of_job().folder}/{job}/request.json", inputs.model_dump_json(indent=1).encode()
+        )
         self.enter(job)
         return self.get(job)
+
+    def known(self, request: BaseModel) -> JobRecord | None:
+        """The job that such a request would be, if it was submitted before. Raises as `submit` where it is refused."""
+        return self._find(self._inputs_of(request).id())
 
     def get(self, job: str, kind: str | None = None) -> JobRecord:
         """The job's record as of now; a finished one is answered from the store where Redis cannot.
@@ -259,6 +258,16 @@ class JobQueue:
             self.enqueue(job, [PLAN])
 
     # --- Inside
+
+    def _inputs_of(self, request: BaseModel) -> JobInputs:
+        kind = kind_of(request)
+        return JobInputs(
+            kind=kind.name,
+            request=request.model_dump(mode="json"),
+            pins=kind.check(self.store, self.settings, request),
+            code_version=code_version(),
+            created=datetime.now(UTC),
+        )
 
     def _kind(self, job: str) -> Kind:
         folder = self.folder(job).split("/")[0]

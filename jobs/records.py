@@ -30,14 +30,16 @@ class JobRecord(BaseModel):
     model_config = ConfigDict(frozen=True)
 
     id: str = Field(description="Digest of the job's inputs: the same inputs are the same job.")
-    kind: Literal["audit", "discovery", "training", "export", "validation", "mitigation"] = Field(
+    kind: Literal["audit", "discovery", "training", "export", "validation", "mitigation", "comparison"] = Field(
         description="What is done."
     )
     state: JobState
     created: datetime = Field(description="When it was first submitted.")
     started: datetime | None = Field(None, description="When work began, after a retry anew.")
     finished: datetime | None = Field(None, description="When it succeeded, failed or was cancelled.")
-    done: int = Field(0, ge=0, description="Pictures done; in training once in every epoch.")
+    done: int = Field(
+        0, ge=0, description="Pictures done; in training once in every epoch, in comparisons in every pass."
+    )
     total: int | None = Field(None, ge=0, description="Pictures to do; unknown until the job is planned.")
     rate: float | None = Field(None, ge=0, description="Pictures per second since work began.")
     seconds_left: float | None = Field(None, ge=0, description="At that rate; the report is written after it.")

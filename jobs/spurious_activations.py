@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from jobs import rows
 from jobs.measurement import Batch
+from jobs.paired_sums import shared
 from models.bank import Bank
 from models.moments import GroupedMoments
 
@@ -22,7 +23,7 @@ COLUMN = pa.field(
 )
 
 
-READS = ("variant", "class", "correct", "predicted", COLUMN.name)
+READS = ("row", "variant", "class", "correct", "predicted", COLUMN.name)
 """What of a shard's table `clean_pictures` reads."""
 
 
@@ -41,11 +42,19 @@ def spurious_moments(bank: Bank) -> GroupedMoments:
     return GroupedMoments(len(widths), max(widths, default=0))
 
 
+def spuriosity(pictures: CleanPictures, moments: GroupedMoments) -> NDArray[np.float64]:
+    """float64 [N]: mean z-score of the spurious features of each picture's class, which has at least one."""
+    scores = moments.z_scores(pictures.class_index, pictures.activations)
+    found: NDArray[np.float64] = scores.sum(axis=1) / pictures.features
+    return found
+
+
 @dataclass(frozen=True)
 class CleanPictures:
     """The unchanged pictures of a shard whose classes have spurious features, those of a class together.
 
     Attributes:
+        row: int64 [N], the picture.
         class_index: int64 [N], ascending.
         activations: float32 [N, K], of the spurious features of its class by rank, K being the most of a class here;
             0 beyond the features that a class has.
@@ -54,11 +63,16 @@ class CleanPictures:
         predicted: int64 [N], the classifier's output with the largest value.
     """
 
+    row: NDArray[np.int64]
     class_index: NDArray[np.int64]
     activations: NDArray[np.float32]
     features: NDArray[np.int64]
     correct: NDArray[np.bool_]
     predicted: NDArray[np.int64]
+
+    def at(self, places: NDArray[np.int64]) -> CleanPictures:
+        """Some of them."""
+        return CleanPictures(**{name: values[places] for name, values in vars(self).items()})
 
 
 def clean_pictures(table: pa.Table) -> CleanPictures:
@@ -72,9 +86,18 @@ def clean_pictures(table: pa.Table) -> CleanPictures:
     values = np.zeros((len(features), place.size), np.float32)
     values[place < features[:, None]] = clean[COLUMN.name].combine_chunks().flatten().to_numpy()
     return CleanPictures(
+        row=clean["row"].to_numpy()[order],
         class_index=clean["class"].to_numpy().astype(np.int64)[order],
         activations=values[order],
         features=features[order],
         correct=clean["correct"].to_numpy(zero_copy_only=False).astype(bool)[order],
         predicted=clean["predicted"].to_numpy().astype(np.int64)[order],
     )
+
+
+def shared_pictures(first: pa.Table, second: pa.Table) -> tuple[CleanPictures, CleanPictures]:
+    """Those that the tables of two audits both have, in one order."""
+    own, other = clean_pictures(first), clean_pictures(second)
+    rows_before = 1 + max(int(one.row.max(initial=0)) for one in (own, other))
+    at, other_at = shared(*(one.class_index * rows_before + one.row for one in (own, other)))
+    return own.at(at), other.at(other_at)

@@ -102,6 +102,7 @@ Which parts of a picture does a classifier rely on that it should not?
 * **Now, for a picture**: `POST /v1/masks` gives the core and spurious features of a class as soft masks, and the exact
   share of the score that each contributes.
 * **Later, for a data set**: upload a classifier and a data set, submit an audit, follow its job, read its report.
+* **With two audits of the same pictures**: submit a comparison, and see what differs, picture by picture.
 * **With no bank yet**: submit a discovery, and look at the draft it leaves: candidate features of every class. Let
   people label it in an annotation, and publish the bank.
 * **With no encoder to discover with**: submit a training, which makes one of your own classes.

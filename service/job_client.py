@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from pydantic import BaseModel
 
+from jobs.comparison_request import ComparisonRequest
 from jobs.discovery_request import DiscoveryRequest
 from jobs.export_manifest import ExportManifest
 from jobs.export_request import ExportRequest
@@ -17,8 +19,9 @@ from jobs.records import JobRecord
 from jobs.training_epochs import Epochs
 from jobs.training_request import TrainingRequest
 from models.draft import Draft, DraftSummary
-from service.client_errors import Busy
+from service.client_errors import Busy, Refused
 from service.drafts import ClassAnswer
+from service.problems import TYPE_PREFIX
 from service.schemas import Artefact
 from service.wire import Wire
 
@@ -29,6 +32,8 @@ if TYPE_CHECKING:  # they come with torch, and whoever lists jobs need not wait 
     from jobs.mitigation_report import MitigationReport
     from jobs.mitigation_request import MitigationRequest
     from jobs.report import Report
+
+NOT_COMPARED = TYPE_PREFIX + "not-compared"
 
 RECONNECTS = 5
 """Times in a row that a broken stream of events is opened again."""
@@ -90,22 +95,64 @@ class JobClient:
         """The report as it is kept: `application/json` or `text/html`."""
         return self._wire.send("GET", f"/v1/audits/{audit}/report", headers={"Accept": media_type}).content
 
-    def compare(self, audit: str, baseline: str, others: Sequence[str] = ()) -> Comparison:
-        """What differs between two finished audits of the same pictures; with further ones, see `compare_audits`."""
+    def submit_comparison(self, request: ComparisonRequest, idempotency_key: str | None = None) -> JobRecord:
+        """Queue a comparison of finished audits of the same pictures, as `submit_audit`."""
+        return self._submit("/v1/comparisons", request, idempotency_key)
+
+    def comparisons(self) -> Iterator[JobRecord]:
+        """All comparisons, the newest first."""
+        return self._wire.items(JobRecord, "/v1/comparisons")
+
+    def comparison(self, comparison: str) -> Comparison:
+        """What a finished comparison found."""
         from jobs.comparison import Comparison
 
-        path = f"/v1/audits/{audit}/comparison/{baseline}"
-        return self._wire.get(Comparison, path, params={"with": list(others)}, timeout=self._wire.patient)
+        return self._wire.get(Comparison, f"/v1/comparisons/{comparison}/report")
+
+    def compare(
+        self,
+        audit: str,
+        baseline: str,
+        others: Sequence[str] = (),
+        wait: Callable[[JobRecord], object] | None = None,
+    ) -> Comparison:
+        """Submit a comparison, wait for its end, and tell what differs.
+
+        Args:
+            audit, baseline, others: ids of finished audits, see `ComparisonRequest`.
+            wait: is given the job and returns when it has ended; where left out, nothing is shown meanwhile.
+        """
+        return self.comparison(self._compared(audit, baseline, others, wait).id)
 
     def gate(
-        self, audit: str, rules: str, baseline: str | None = None, baseline_report: Mapping[str, Any] | None = None
+        self,
+        audit: str,
+        rules: str,
+        baseline: str | None = None,
+        baseline_report: Mapping[str, Any] | None = None,
+        wait: Callable[[JobRecord], object] | None = None,
     ) -> Gate:
-        """Hold a finished audit against the text of a rule file; the baseline by id, or as its saved report."""
+        """Hold a finished audit against rules; where it has to be compared with the baseline first, do that.
+
+        Args:
+            audit: its id.
+            rules: text of a rule file.
+            baseline: id of the audit that changes are taken from.
+            baseline_report: in its place its saved report.
+            wait: as in `compare`.
+        """
         from jobs.gate import Gate
 
         body = {"rules": rules, "baseline": baseline, "baseline_report": baseline_report}
         given = {name: value for name, value in body.items() if value is not None}
-        answer = self._wire.send("POST", f"/v1/audits/{audit}/gate", json=given, timeout=self._wire.patient)
+        path = f"/v1/audits/{audit}/gate"
+        try:
+            answer = self._wire.post(path, given)
+        except Refused as error:
+            if error.problem is None or error.problem.type != NOT_COMPARED:
+                raise
+            self._compared(audit, baseline or str((baseline_report or {}).get("audit")), (), wait)
+            answer = self._wire.post(path, given)
         return Gate.model_validate_json(answer.content)
 
     # --- Mitigations
@@ -195,6 +242,17 @@ class JobClient:
     def _submit(self, path: str, request: BaseModel, idempotency_key: str | None) -> JobRecord:
         answer = self._wire.post(path, request.model_dump(exclude_defaults=True), idempotency_key)
         return JobRecord.model_validate_json(answer.content)
+
+    def _compared(
+        self, audit: str, baseline: str, others: Sequence[str], wait: Callable[[JobRecord], object] | None
+    ) -> JobRecord:
+        wanted = {"audit": audit, "baseline": baseline, "with": list(others)}
+        job = self.submit_comparison(ComparisonRequest.model_validate(wanted))
+        if wait is not None:
+            wait(job)
+        else:
+            deque(self.follow(job.id), maxlen=0)
+        return job
 
     def _events(self, job: str) -> Iterator[JobRecord]:
         with self._wire.stream(f"/v1/jobs/{job}/events", headers={"Accept": "text/event-stream"}) as answer:

@@ -7,6 +7,7 @@ from typing import Any
 from fastapi import Request, Response
 from pydantic import BaseModel
 
+from jobs.errors import NotFound
 from jobs.queue import JobQueue
 from jobs.records import JobRecord, JobState
 from service.auth import Principal
@@ -68,3 +69,12 @@ def succeeded(record: JobRecord, result: str) -> JobRecord:
             headers={} if record.state.is_final else {"Retry-After": "5"},
         )
     return record
+
+
+def succeeded_audit(queue: JobQueue, audit: str, field: str) -> JobRecord:
+    """An audit that a field of a request names. Raises as `succeeded`, and `NotFound`."""
+    try:
+        record = queue.get(audit, "audit")
+    except NotFound as error:
+        raise NotFound(f"There is no audit {audit[:80]!r}.", field=field) from error
+    return succeeded(record, "report")

@@ -48,6 +48,7 @@ KINDS: dict[str, Kind] = {
     "not-acceptable": Kind(406, "None of the accepted media types can be given"),
     "timeout": Kind(408, "The request arrived too slowly"),
     "conflict": Kind(409, "Not possible in the present state"),
+    "not-compared": Kind(409, "The comparison with the baseline is not made yet"),
     "too-large": Kind(413, "The body is over the limit"),
     "unsupported-media": Kind(415, "The body has a media type that is not taken here"),
     "range": Kind(416, "The range lies outside the file"),

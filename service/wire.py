@@ -37,8 +37,8 @@ class Wire:
         self._http.close()
 
     @property
-    def patient(self) -> httpx.Timeout:
-        """The `timeout` of what takes long: large archives, classifiers tried out, comparisons."""
+    def _patient(self) -> httpx.Timeout:
+        """The `timeout` of what takes long: large archives, classifiers tried out."""
         return httpx.Timeout(self._http.timeout.connect, read=PATIENT_SECONDS)
 
     def send(self, method: str, path: str, **arguments: Any) -> httpx.Response:
@@ -76,7 +76,7 @@ class Wire:
             file = stack.enter_context(source.open("rb")) if isinstance(source, Path) else source
             name = Path(str(getattr(file, "name", "file"))).name
             form: dict[str, Any] = {"files": {"file": (name, file)}, "data": fields}
-            return self.send("POST", path, **form, headers=_key(idempotency_key), timeout=self.patient)
+            return self.send("POST", path, **form, headers=_key(idempotency_key), timeout=self._patient)
 
     @contextmanager
     def stream(self, path: str, headers: Mapping[str, str] | None = None) -> Iterator[httpx.Response]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import cache
 from typing import ClassVar
 
@@ -10,9 +10,10 @@ import pyarrow as pa
 from pydantic import Field, field_validator
 from torch import Tensor
 
+from jobs.mean_changes import MeanChanges, Values
 from jobs.measurement import Batch, Changed, Measurement, Parameters, Scope, Tally
 from jobs.pair_readings import PairReadings
-from jobs.pairs import Pairs, Rows
+from jobs.pairs import READS, Pairs, Rows
 from jobs.readings import flagged_in_words, in_order
 from jobs.regions import Region
 from jobs.sections import Section
@@ -80,6 +81,20 @@ class Ablations(Measurement):
         """Counts right answers by class and fill."""
         return _Tally(scope, parameters)
 
+    def changes(self, scopes: tuple[Scope, Scope], parameters: AblationParameters) -> tuple[MeanChanges]:
+        """Of all figures."""
+        return (MeanChanges(NAME, scopes, READS, lambda table, scope: _values(table, parameters.fills)),)
+
+
+def _values(table: pa.Table, fills: Sequence[str]) -> Iterator[Values]:
+    for label, reading in READINGS.items():
+        yield from reading.values(*_pair(table, label, fills), fills)
+
+
+def _pair(table: pa.Table, label: Label, fills: Sequence[str]) -> tuple[Rows, Rows]:
+    """Rows of the control and of the tested mask."""
+    return Rows(table, f"{NAME}/{label}_control", fills), Rows(table, f"{NAME}/{label}", fills)
+
 
 def _filled(batch: Batch, fill: Fill) -> Filled:
     """What makes the fill of some pictures under some masks: once for the whole batch where masks play no part."""
@@ -106,7 +121,7 @@ class _Tally(Tally):
 
     def add(self, table: pa.Table) -> None:
         for label, pairs in self._pairs.items():
-            pairs.add(Rows(table, f"{NAME}/{label}_control", self._fills), Rows(table, f"{NAME}/{label}", self._fills))
+            pairs.add(*_pair(table, label, self._fills))
 
     def section(self) -> Section:
         entries = in_order(

@@ -5,8 +5,8 @@ Source: Adebayo, Muelly, Abelson & Kim (ICLR 2022); see `models.artefacts`.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from functools import lru_cache
 from itertools import product
 from typing import ClassVar
@@ -20,19 +20,32 @@ from pydantic import Field, field_validator, model_validator
 from torch import Tensor
 
 from jobs import rows
-from jobs.figures import difference, generator_of, percent, points, share
-from jobs.measurement import Batch, Changed, Measurement, Parameters, Scope, Tally
+from jobs.figures import Estimate, change, difference, generator_of, percent, points, share
+from jobs.mean_changes import MeanChanges, Values
+from jobs.measurement import (
+    Batch,
+    Change,
+    Changed,
+    Changes,
+    Measurement,
+    Parameters,
+    Scope,
+    Tally,
+    changes_by_class,
+)
 from jobs.patches import MOST_SIDE, open_patch
 from jobs.readings import Reading, flagged_in_words, in_order
+from jobs.said import READS, Said, said_by_class
 from jobs.sections import Entry, Metric, Section
 from models.artefacts import ARTEFACTS, Place, Plant, patch
 from models.masks import union
-from models.statistics import more_often_right
+from models.statistics import DRAWS, Interval, more_often_right
 
 NAME = "artefacts"
 TESTED, CONTROL = f"{NAME}/tested", f"{NAME}/control"
 PATCH = "patch"
 Ints = NDArray[np.int64]
+Score = Callable[[NDArray[np.float64]], NDArray[np.float64]]
 
 SCORE = Reading(
     Metric(
@@ -159,6 +172,31 @@ class Artefacts(Measurement):
         """Counts answers by class and artefact."""
         return _Tally(scope, parameters)
 
+    def changes(self, scopes: tuple[Scope, Scope], parameters: ArtefactParameters) -> tuple[Changes, ...]:
+        """Of all figures."""
+        parts = parameters.parts
+        own = MeanChanges(NAME, scopes, READS, lambda table, scope: _values(table, scope, parts))
+        return own, _ScoreChanges(scopes, parts)
+
+
+def _said(table: pa.Table, scope: Scope, parts: Sequence[str]) -> Iterator[tuple[Said, Said, Said]]:
+    """For each artefact what was said to the pictures that carried it: without it, with it, and with its control."""
+    clean = Said.of(table, rows.CLEAN, scope.of_output)
+    for part in parts:
+        of_part = table.filter(pc.equal(table["part"], part))
+        tested, control = (Said.of(of_part, variant, scope.of_output) for variant in (TESTED, CONTROL))
+        yield clean.at(np.searchsorted(clean.row, tested.row)), tested, control
+
+
+def _values(table: pa.Table, scope: Scope, parts: Sequence[str]) -> Iterator[Values]:
+    """How much more often than its control an artefact leaves pictures of the class in it."""
+    found = [
+        (own.row, own.label, np.full(own.row.size, place), (own.said == own.label) - 1.0 * (control.said == own.label))
+        for place, (_, own, control) in enumerate(_said(table, scope, parts))
+    ]
+    row, label, part, value = (np.concatenate(arrays) for arrays in zip(*found, strict=True))
+    yield Values(OWN.metric.name, 2, row, label, value, parts, part)
+
 
 @lru_cache(maxsize=8)
 def _plants(parameters: ArtefactParameters) -> Mapping[str, Plant]:
@@ -177,24 +215,6 @@ def _planted(batch: Batch, owner: Ints, core: Tensor, part: str, plant: Plant, c
     return Changed(CONTROL if control else TESTED, owner, make, {"part": [part] * len(owner)})
 
 
-@dataclass(frozen=True)
-class _Answers:
-    """What the classifier said to some pictures, by row.
-
-    Attributes:
-        row: int64 [M], ascending.
-        said, label: int64 [M], the class said and the picture's own; -1 for none of the bank's.
-    """
-
-    row: Ints
-    said: Ints
-    label: Ints
-
-    def at(self, places: Ints) -> _Answers:
-        """Some of them."""
-        return _Answers(self.row[places], self.said[places], self.label[places])
-
-
 class _Tally(Tally):
     def __init__(self, scope: Scope, parameters: ArtefactParameters) -> None:
         self._scope = scope
@@ -203,41 +223,11 @@ class _Tally(Tally):
         self._others, self._own = np.zeros(shape, np.int64), np.zeros(shape, np.int64)
 
     def add(self, table: pa.Table) -> None:
-        clean = self._answers(table, rows.CLEAN)
-        for index, part in enumerate(self._parts):
-            of_part = table.filter(pc.equal(table["part"], part))
-            tested, control = self._answers(of_part, TESTED), self._answers(of_part, CONTROL)
-            before = clean.at(np.searchsorted(clean.row, tested.row))
-            self._others[index] += self._tables(tested.said, control.said)
-            self._others[index] -= self._tables(tested.said, control.said, before.said)
-            self._own[index] += self._tables(tested.said, control.said, before.label)
-
-    def _answers(self, table: pa.Table, variant: str) -> _Answers:
-        own = table.filter(pc.equal(table["variant"], variant))
-        said = self._scope.of_output[own["predicted"].to_numpy()].astype(np.int64)
-        answers = _Answers(own["row"].to_numpy(), said, own["class"].to_numpy().astype(np.int64))
-        return answers.at(np.argsort(answers.row))
-
-    def _tables(self, tested: Ints, control: Ints, among: Ints | None = None) -> Ints:
-        """int64 [C, 2, 2], pictures by whether the control (last axis) and the artefact made it each class.
-
-        Args:
-            tested, control: int64 [M], the class said to each picture, -1 for none of the bank's.
-            among: int64 [M]; each class counts the pictures that have it here alone. All pictures where left out.
-        """
         classes = self._own.shape[1]
-
-        def count(class_of: Ints, which: NDArray[np.bool_]) -> Ints:
-            return np.bincount(class_of[which & (class_of >= 0)], minlength=classes)
-
-        own = tested if among is None else among
-        every = np.ones(tested.size, dtype=bool)
-        n = np.full(classes, tested.size) if among is None else count(among, every)
-        with_artefact = count(tested, (tested == own))
-        with_control = count(control, every if among is None else control == among)
-        both = count(tested, (tested == control) & (tested == own))
-        tables = [[n - with_artefact - with_control + both, with_control - both], [with_artefact - both, both]]
-        return np.moveaxis(np.array(tables), -1, 0)
+        for index, (before, tested, control) in enumerate(_said(table, self._scope, self._parts)):
+            self._others[index] += said_by_class(classes, tested.said, control.said)
+            self._others[index] -= said_by_class(classes, tested.said, control.said, before.said)
+            self._own[index] += said_by_class(classes, tested.said, control.said, before.label)
 
     def section(self) -> Section:
         entries = in_order(self._entries(), self._scope.bank)
@@ -268,6 +258,69 @@ class _Tally(Tally):
             p_values = {c: more_often_right(table) for c, table in others.items()}
             yield from DIFFERENCE.entries(bank, beyond, part, p_values)
             yield from OWN.entries(bank, {c: difference(table, draws(OWN, c)) for c, table in own.items()}, part)
+
+
+TAKEN, UNMOVED, BY_CONTROL, BY_ARTEFACT, BY_BOTH = range(STATES := 5)
+"""What becomes of a picture for one class: taken for it from the start, or moved to it by neither, one or both."""
+
+
+class _ScoreChanges(Changes):
+    """By class and artefact, how often each pair of states occurs in both audits."""
+
+    reads = READS
+
+    def __init__(self, scopes: tuple[Scope, Scope], parts: Sequence[str]) -> None:
+        self._scopes, self._parts = scopes, parts
+        self._states = np.zeros((len(parts), len(scopes[0].bank.classes), STATES, STATES), np.int64)
+        self._pictures = np.zeros(len(parts), np.int64)
+
+    def add(self, first: pa.Table, second: pa.Table) -> None:
+        audits = [_said(table, scope, self._parts) for table, scope in zip((first, second), self._scopes, strict=True)]
+        for index, (own, other) in enumerate(zip(*audits, strict=True)):
+            places = own[0].places(other[0])
+            said = np.stack([one.said[at] for audit, at in zip((own, other), places, strict=True) for one in audit])
+            self._pictures[index] += said.shape[1]
+            new = said >= 0  # each class that was said of a picture, once
+            for i in range(1, len(said)):
+                new[i] &= (said[:i] != said[i]).all(axis=0)
+            which, at = np.nonzero(new)
+            c = said[which, at]
+            state, other_state = (_state(*audit) for audit in (said[:, at] == c).reshape(2, 3, -1))
+            np.add.at(self._states[index], (c, state, other_state), 1)
+
+    def found(self) -> Iterator[Change]:
+        for index, part in enumerate(self._parts):
+            tables = {c: self._states[index, c].copy() for c in self._scopes[0].classes}
+            for table in tables.values():
+                table[UNMOVED, UNMOVED] += self._pictures[index] - table.sum()
+            for reading, score in SCORES.items():
+                by_class = {c: self._change(reading, part, c, table, score) for c, table in tables.items()}
+                yield from changes_by_class(self._scopes[0].bank, reading.metric.name, by_class, part)
+
+    def _change(self, reading: Reading, part: str, c: int, table: Ints, score: Score) -> Estimate:
+        n = min(int(table[1:].sum()), int(table[:, 1:].sum()))
+        if not n:
+            return Estimate(0.0, Interval(0.0, 0.0), 0, np.zeros(DRAWS), lowest=-np.inf)
+        generator = generator_of(self._scopes[0].seed, NAME, "change", reading.metric.name, part, c)
+        return replace(change(table, score, generator), n=n)
+
+
+def _state(taken: NDArray[np.bool_], by_artefact: NDArray[np.bool_], by_control: NDArray[np.bool_]) -> Ints:
+    return np.where(taken, TAKEN, UNMOVED + by_control * (BY_CONTROL - UNMOVED) + by_artefact * (BY_ARTEFACT - UNMOVED))
+
+
+def _among_others(weights: Sequence[float]) -> Score:
+    """The mean of some values of the states, over the pictures that are not taken for the class from the start."""
+    values = np.array(weights)
+    return lambda states: (states @ values) / states[..., UNMOVED:].sum(axis=-1)
+
+
+SCORES: Mapping[Reading, Score] = {
+    SCORE: _among_others([0, 0, 0, 1, 1]),
+    CONTROL_SCORE: _among_others([0, 0, 1, 0, 1]),
+    DIFFERENCE: _among_others([0, 0, -1, 1, 0]),
+}
+"""From shares or counts of the states [..., STATES] to the figure [...]."""
 
 
 MEASUREMENT = Artefacts()

@@ -9,7 +9,7 @@ show least of the feature to those that show most.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
@@ -17,11 +17,19 @@ import pyarrow as pa
 from numpy.typing import NDArray
 from pydantic import Field
 
-from jobs.figures import Estimate, generator_of, less, points, share
-from jobs.measurement import Batch, Measurement, Parameters, Scope, Tally
+from jobs.figures import Estimate, difference, generator_of, less, points, share
+from jobs.measurement import Batch, Change, Changes, Measurement, Parameters, Scope, Tally
 from jobs.sections import Entry, Metric, Section, adjusted
 from jobs.spread import Spreads
-from jobs.spurious_activations import COLUMN, READS, clean_pictures, noted, spurious_moments
+from jobs.spurious_activations import (
+    COLUMN,
+    READS,
+    CleanPictures,
+    clean_pictures,
+    noted,
+    shared_pictures,
+    spurious_moments,
+)
 from models.bank import Bank
 from models.statistics import more_often_right_apart
 
@@ -92,6 +100,10 @@ class ClassLeaks(Measurement):
         """Sums up in two passes, as `natural-pictures` does."""
         return LeakTally(scope, parameters)
 
+    def changes(self, scopes: tuple[Scope, Scope], parameters: LeakParameters) -> tuple[Changes]:
+        """Of leaks and gaps: both audits have the same pictures at either end of a feature."""
+        return (LeakChanges(scopes, parameters),)
+
 
 MEASUREMENT = ClassLeaks()
 
@@ -110,6 +122,85 @@ def pairs_of(bank: Bank, classes: Sequence[int]) -> list[Pair]:
     ]
 
 
+class LeakSpreads:
+    """Over the z-scores of each feature: whether it drew pictures away, and whether they are right."""
+
+    def __init__(self, bank: Bank, classes: Sequence[int], audits: int = 1) -> None:
+        """Of what one audit or two made of the same pictures, which are counted by both outcomes then."""
+        self.pairs = pairs_of(bank, classes)
+        self.features = list(dict.fromkeys(Leaking(*pair[:3]) for pair in self.pairs))
+        self._of_pair = np.array(self.pairs, dtype=np.int64).reshape(-1, len(Pair._fields)).T
+        self._of_feature = np.array(self.features, dtype=np.int64).reshape(-1, len(Leaking._fields)).T
+        self.moments = spurious_moments(bank)
+        self.leaks, self.gaps = (Spreads(len(of), 2**audits) for of in (self.pairs, self.features))
+
+    def look(self, pictures: CleanPictures) -> None:
+        """Take in activations, before `add`."""
+        self.moments.update(pictures.class_index, pictures.activations)
+
+    def add(self, audits: Sequence[tuple[CleanPictures, NDArray[np.int32]]]) -> None:
+        """Count pictures: as each audit has them, with the class in the bank of each of its outputs."""
+        own, _ = audits[0]
+        scores = self.moments.z_scores(own.class_index, own.activations)
+        classes, places, _, others = self._of_pair
+        pair, picture = _meeting(classes, own.class_index)
+        drawn = [of_output[seen.predicted][picture] == others[pair] for seen, of_output in audits]
+        self.leaks.add(pair, scores[picture, places[pair]], _joint(drawn))
+        classes, places, _ = self._of_feature
+        feature, picture = _meeting(classes, own.class_index)
+        right = [seen.correct[picture] for seen, _ in audits]
+        self.gaps.add(feature, scores[picture, places[feature]], _joint(right))
+
+
+def _joint(outcomes: Sequence[NDArray[np.bool_]]) -> NDArray[np.int64]:
+    """Outcomes of one audit or two as one number, the first's the higher digit."""
+    joint = np.zeros(outcomes[0].size, dtype=np.int64)
+    for own in outcomes:
+        joint = 2 * joint + own
+    return joint
+
+
+class LeakChanges(Changes):
+    """Compares both ends of each feature picture by picture."""
+
+    reads = READS
+    looks = True
+
+    def __init__(self, scopes: tuple[Scope, Scope], parameters: LeakParameters) -> None:
+        self._scopes, self._ends = scopes, parameters.ends
+        self._spreads = LeakSpreads(scopes[0].bank, scopes[0].classes, audits=2)
+
+    def look(self, first: pa.Table, second: pa.Table) -> None:
+        """See `Changes`."""
+        self._spreads.look(shared_pictures(first, second)[0])
+
+    def add(self, first: pa.Table, second: pa.Table) -> None:
+        """See `Changes`."""
+        pictures = shared_pictures(first, second)
+        self._spreads.add([(own, scope.of_output) for own, scope in zip(pictures, self._scopes, strict=True)])
+
+    def found(self) -> Iterator[Change]:
+        """See `Changes`."""
+        names = self._scopes[0].bank.classes
+        for i, pair in enumerate(self._spreads.pairs):
+            if (ends := self._spreads.leaks.of(i).ends(self._ends)) is not None:
+                rise = self._difference(LEAK, ends, (pair.class_index, pair.feature, pair.other))
+                yield Change(LEAK, names[pair.class_index], rise, pair.feature, names[pair.other])
+        for i, (class_index, _, feature) in enumerate(self._spreads.features):
+            if (ends := self._spreads.gaps.of(i).ends(self._ends)) is not None:
+                gap = self._difference(GAP, ends, (class_index, feature, class_index))
+                yield Change(GAP, names[class_index], gap, feature)
+
+    def _difference(
+        self, metric: str, ends: tuple[NDArray[np.int64], NDArray[np.int64]], keys: tuple[int, ...]
+    ) -> Estimate:
+        seed = self._scopes[0].seed
+        low, high = (
+            difference(own.reshape(2, 2), generator_of(seed, "change", metric, *keys, i)) for i, own in enumerate(ends)
+        )
+        return less(high, low)
+
+
 class LeakTally(Tally):
     """Moments of the class's activations, then answers over their z-scores."""
 
@@ -117,42 +208,29 @@ class LeakTally(Tally):
 
     def __init__(self, scope: Scope, parameters: LeakParameters) -> None:
         self._scope, self._parameters = scope, parameters
-        self._pairs = pairs_of(scope.bank, scope.classes)
-        self._features = list(dict.fromkeys(Leaking(*pair[:3]) for pair in self._pairs))
-        self._of_pair = np.array(self._pairs, dtype=np.int64).reshape(-1, len(Pair._fields)).T
-        self._of_feature = np.array(self._features, dtype=np.int64).reshape(-1, len(Leaking._fields)).T
-        self._moments = spurious_moments(scope.bank)
-        self._leaks: Spreads | None = None
-        self._gaps = Spreads(len(self._features))
+        self._spreads = LeakSpreads(scope.bank, scope.classes)
+        self._looked = False
 
     def add(self, table: pa.Table) -> None:
         """See `Tally`."""
         own = clean_pictures(table)
-        if self._leaks is None:
-            self._moments.update(own.class_index, own.activations)
-            return
-        scores = self._moments.z_scores(own.class_index, own.activations)
-        answered = self._scope.of_output[own.predicted]
-        classes, places, _, others = self._of_pair
-        pair, picture = _meeting(classes, own.class_index)
-        self._leaks.add(pair, scores[picture, places[pair]], answered[picture] == others[pair])
-        classes, places, _ = self._of_feature
-        feature, picture = _meeting(classes, own.class_index)
-        self._gaps.add(feature, scores[picture, places[feature]], own.correct[picture])
+        if self._looked:
+            self._spreads.add([(own, self._scope.of_output)])
+        else:
+            self._spreads.look(own)
 
     def again(self) -> bool:
         """Once more, when the moments are known."""
-        if self._leaks is not None:
-            return False
-        self._leaks = Spreads(len(self._pairs))
-        return bool(self._pairs) and bool(self._moments.count.any())
+        wanted = not self._looked and bool(self._spreads.pairs) and bool(self._spreads.moments.count.any())
+        self._looked = True
+        return wanted
 
     def section(self) -> Section:
         """See `Tally`."""
         names, entries = self._scope.bank.classes, list[Entry]()
-        for i, pair in enumerate(self._pairs if self._leaks else ()):
+        for i, pair in enumerate(self._spreads.pairs):
             name, other = names[pair.class_index], names[pair.other]
-            if self._leaks is None or (ends := self._leaks.of(i).ends(self._parameters.ends)) is None:
+            if (ends := self._spreads.leaks.of(i).ends(self._parameters.ends)) is None:
                 continue
             rise = self._difference(LEAK, ends, (pair.class_index, pair.feature, pair.other))
             figure = rise.figure(
@@ -164,8 +242,8 @@ class LeakTally(Tally):
             entries.append(
                 Entry(metric=LEAK, of=name, feature=pair.feature, part=other, figure=figure, p_value=p_value)
             )
-        for i, (class_index, _, feature) in enumerate(self._features):
-            if (ends := self._gaps.of(i).ends(self._parameters.ends)) is not None:
+        for i, (class_index, _, feature) in enumerate(self._spreads.features):
+            if (ends := self._spreads.gaps.of(i).ends(self._parameters.ends)) is not None:
                 name = names[class_index]
                 figure = self._difference(GAP, ends, (class_index, feature, class_index)).figure(
                     "Accuracy where this feature is strongest less that where it is weakest is",

@@ -7,6 +7,7 @@ people labelled it or not.
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterable, Iterator
 from typing import Any, ClassVar
 
 import numpy as np
@@ -17,6 +18,7 @@ from pydantic import Field
 
 from jobs import rows
 from jobs.figures import Estimate, generator_of, mean, percent, points, share
+from jobs.mean_changes import MeanChanges, Values
 from jobs.measurement import Batch, Measurement, Parameters, Scope, Tally
 from jobs.sections import Entry, Metric, Section, adjusted
 from models.bank import Bank
@@ -78,14 +80,7 @@ class FailureModeMeasurement(Measurement):
 
     def noted(self, batch: Batch, parameters: FailureParameters, scope: Scope) -> dict[str, Any]:
         """Features of the pictures that are drawn, as their name, class and seed decide."""
-        most = _most(scope, parameters)
-        drawn = np.array(
-            [
-                _uniform(scope.seed, picture.sample) * scope.sizes.get(picture.class_index, 0) < most
-                for picture in batch.views
-            ],
-            dtype=bool,
-        )
+        drawn = _drawn(scope, parameters, ((picture.sample, picture.class_index) for picture in batch.views))
         width = scope.bank.manifest.backbone.maps[0]
         phi = batch.features.phi[:, :width].float().cpu().numpy().astype(np.float16)
         ends = np.concatenate([[0], np.where(drawn, width, 0).cumsum()]).astype(np.int32)
@@ -95,8 +90,28 @@ class FailureModeMeasurement(Measurement):
         """Keeps what was drawn of every class."""
         return FailureTally(scope, parameters)
 
+    def changes(self, scopes: tuple[Scope, Scope], parameters: FailureParameters) -> tuple[MeanChanges]:
+        """Of error rates; modes are of each classifier's own."""
+        reads = ("sample", "row", "class", "variant", "correct")
+        return (MeanChanges(self.name, scopes, reads, lambda table, scope: _values(table, scope, parameters)),)
+
+
+def _values(table: pa.Table, scope: Scope, parameters: FailureParameters) -> Iterator[Values]:
+    """Whether the classifier fails on the pictures that are drawn."""
+    clean = table.filter(pc.equal(table["variant"], rows.CLEAN))
+    row, class_index, failed = clean["row"].to_numpy(), clean["class"].to_numpy(), pc.invert(clean["correct"])
+    drawn = _drawn(scope, parameters, zip(clean["sample"].to_pylist(), class_index.tolist(), strict=True))
+    value = failed.cast(pa.float64()).to_numpy()
+    yield Values(ERROR_RATE, 1, row[drawn], class_index[drawn].astype(np.int64), value[drawn])
+
 
 MEASUREMENT = FailureModeMeasurement()
+
+
+def _drawn(scope: Scope, parameters: FailureParameters, pictures: Iterable[tuple[str, int]]) -> NDArray[np.bool_]:
+    """Which pictures are looked at, by name and class in the bank."""
+    most = _most(scope, parameters)
+    return np.array([_uniform(scope.seed, name) * scope.sizes.get(c, 0) < most for name, c in pictures], dtype=bool)
 
 
 def _most(scope: Scope, parameters: FailureParameters) -> int:

@@ -6,7 +6,7 @@ is that of the 10 pictures at either end, +-44 points of chance; here each end i
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, ClassVar
 
 import numpy as np
@@ -14,12 +14,20 @@ import pyarrow as pa
 from numpy.typing import NDArray
 from pydantic import Field
 
-from jobs.figures import Estimate, generator_of, less, percent, points, proportion, share
-from jobs.measurement import Batch, Measurement, Parameters, Scope, Tally
+from jobs.figures import Estimate, difference, generator_of, less, percent, points, proportion, share
+from jobs.measurement import Batch, Change, Changes, Measurement, Parameters, Scope, Tally, changes_by_class
 from jobs.readings import Reading, flagged_in_words, in_order
 from jobs.sections import Metric, Point, Section, Series
 from jobs.spread import Spreads
-from jobs.spurious_activations import COLUMN, READS, clean_pictures, noted, spurious_moments
+from jobs.spurious_activations import (
+    COLUMN,
+    READS,
+    clean_pictures,
+    noted,
+    shared_pictures,
+    spuriosity,
+    spurious_moments,
+)
 from models.statistics import more_often_right_apart, smoothed_draws, spanned
 
 _RIGHT = "of the pictures {subject} are classified right"
@@ -105,6 +113,10 @@ class NaturalPictures(Measurement):
         """Sums up in two passes: the scale of each feature, then the pictures on it."""
         return NaturalTally(scope, parameters)
 
+    def changes(self, scopes: tuple[Scope, Scope], parameters: NaturalParameters) -> tuple[Changes]:
+        """Of the accuracies at both ends and the gap between them. The worst group need not be the same pictures."""
+        return (_NaturalChanges(scopes[0], parameters),)
+
 
 class NaturalTally(Tally):
     """Moments of the class's activations, then accuracy over the z-scores they give."""
@@ -122,8 +134,7 @@ class NaturalTally(Tally):
         if self._spreads is None:
             self._moments.update(own.class_index, own.activations)
         elif own.features.size:
-            scores = self._moments.z_scores(own.class_index, own.activations)
-            self._spreads.add(own.class_index, scores.sum(axis=1) / own.features, own.correct)
+            self._spreads.add(own.class_index, spuriosity(own, self._moments), own.correct)
 
     def again(self) -> bool:
         """Once more, when the moments are known."""
@@ -206,6 +217,41 @@ class NaturalTally(Tally):
             of=name,
             points=tuple(points),
         )
+
+
+class _NaturalChanges(Changes):
+    """Both audits have the same pictures at either end: spuriosity depends on them and the bank alone."""
+
+    reads = READS
+    looks = True
+
+    def __init__(self, scope: Scope, parameters: NaturalParameters) -> None:
+        self._scope, self._ends = scope, parameters.ends
+        self._moments = spurious_moments(scope.bank)
+        self._spreads = Spreads(len(self._moments.count), outcomes=4)
+
+    def look(self, first: pa.Table, second: pa.Table) -> None:
+        own, _ = shared_pictures(first, second)
+        self._moments.update(own.class_index, own.activations)
+
+    def add(self, first: pa.Table, second: pa.Table) -> None:
+        own, other = shared_pictures(first, second)
+        if own.features.size:
+            self._spreads.add(own.class_index, spuriosity(own, self._moments), 2 * own.correct + other.correct)
+
+    def found(self) -> Iterator[Change]:
+        bank, known = self._scope.bank, np.flatnonzero(self._moments.count).tolist()
+        ends = {c: own for c in known if (own := self._spreads.of(c).ends(self._ends))}
+        lowest, highest = (
+            {c: difference(own[i].reshape(2, 2), self._generator(reading, c)) for c, own in ends.items()}
+            for i, reading in ENDS
+        )
+        gaps = {c: less(highest[c], lowest[c]) for c in ends}
+        for reading, by_class in ((GAP, gaps), (HIGHEST, highest), (LOWEST, lowest)):
+            yield from changes_by_class(bank, reading.metric.name, by_class)
+
+    def _generator(self, reading: Reading, c: int) -> np.random.Generator:
+        return generator_of(self._scope.seed, "change", reading.metric.name, c)
 
 
 MEASUREMENT = NaturalPictures()

@@ -14,17 +14,19 @@ from numpy.typing import NDArray
 from pydantic import Field, field_validator
 from torch import Tensor
 
-from jobs.figures import Estimate, index, points
-from jobs.measurement import Batch, Changed, Measurement, Parameters, Scope, Tally
+from jobs.figures import Estimate, change, generator_of, index, points
+from jobs.mean_changes import MeanChanges, Values
+from jobs.measurement import Batch, Change, Changed, Changes, Measurement, Parameters, Scope, Tally, changes_by_class
 from jobs.pair_readings import Control, PairReadings, classes_with, estimates
-from jobs.pairs import Pairs, Rows, repeat_of
+from jobs.paired_sums import shared
+from jobs.pairs import READS, Pairs, Rows, repeat_of
 from jobs.readings import Reading, flagged_in_words, in_order
 from jobs.regions import Region
 from jobs.sections import Entry, Metric, Point, Section, Series
 from models.bank import Label
 from models.corruptions import add_gaussian_noise, energies
 from models.energy import TOLERANCE, further_draws, matched
-from models.statistics import DRAWS, NORMAL_95, Interval, more_often_right
+from models.statistics import DRAWS, NORMAL_95, Interval, more_often_right, paired_rcs
 
 NAME = "noise-sweep"
 LABELS: tuple[Label, ...] = ("spurious", "core")
@@ -126,6 +128,11 @@ class NoiseSweep(Measurement):
         """Counts how many draws were right by class and strength."""
         return _Tally(scope, parameters)
 
+    def changes(self, scopes: tuple[Scope, Scope], parameters: NoiseSweepParameters) -> tuple[Changes, ...]:
+        """Of all figures."""
+        means = MeanChanges(NAME, scopes, READS, lambda table, scope: _values(table, parameters))
+        return means, _RcsChanges(scopes[0], parameters)
+
 
 class _Sweep:
     """All strengths and draws on M pictures of a batch, picture by picture."""
@@ -173,18 +180,10 @@ class _Tally(Tally):
         self._rcs = Pairs(classes, parts, parameters.draws)
 
     def add(self, table: pa.Table) -> None:
-        def rows(variant: str) -> Rows:
-            return Rows(table, variant, self._parameters.parts, self._parameters.draws)
-
-        for label in LABELS:
-            tested = rows(f"{NAME}/{label}")
-            for control in CONTROLS:
-                own = rows(f"{NAME}/{label}_{control}")
-                kept = _alike(own, tested) if control == "energy" else None
-                self._pairs[label, control].add(own, tested, kept)
-                self._areas[label, control].add(own, tested, kept)
-            if label == "core":
-                self._rcs.add(rows(OUTSIDE), tested)
+        for key, own, tested, kept in _controlled(table, self._parameters):
+            self._pairs[key].add(own, tested, kept)
+            self._areas[key].add(own, tested, kept)
+        self._rcs.add(*_outside_and_on_the_core(table, self._parameters))
 
     def section(self) -> Section:
         entries = in_order(self._entries(), self._scope.bank)
@@ -237,6 +236,48 @@ class _Tally(Tally):
         )
 
 
+def _controlled(
+    table: pa.Table, parameters: NoiseSweepParameters
+) -> Iterator[tuple[tuple[Label, Control], Rows, Rows, NDArray[np.bool_] | None]]:
+    """Rows of each control and of what it controls; with those matched in energy, which of them are."""
+    for label in LABELS:
+        tested = Rows(table, f"{NAME}/{label}", parameters.parts, parameters.draws)
+        for control in CONTROLS:
+            own = Rows(table, f"{NAME}/{label}_{control}", parameters.parts, parameters.draws)
+            yield (label, control), own, tested, _alike(own, tested) if control == "energy" else None
+
+
+def _outside_and_on_the_core(table: pa.Table, parameters: NoiseSweepParameters) -> tuple[Rows, Rows]:
+    """What RCS is made of."""
+    outside, core = (Rows(table, variant, parameters.parts, parameters.draws) for variant in (OUTSIDE, f"{NAME}/core"))
+    return outside, core
+
+
+def _values(table: pa.Table, parameters: NoiseSweepParameters) -> Iterator[Values]:
+    for key, own, tested, kept in _controlled(table, parameters):
+        yield from READINGS[key].values(own, tested, parameters.parts, kept)
+        row, class_index, area = _areas(_weights(parameters.sigmas), own, tested, kept)
+        yield Values(AREAS[key].metric.name, 2, row, class_index, area)
+
+
+def _weights(sigmas: tuple[float, ...]) -> NDArray[np.float64]:
+    """Of the difference at each sigma in the area over the largest: trapezoids, from no difference at 0."""
+    edges = np.array([0.0, *sigmas, sigmas[-1]])
+    weights: NDArray[np.float64] = (edges[2:] - edges[:-2]) / 2 / sigmas[-1]
+    return weights
+
+
+def _areas(
+    weights: NDArray[np.float64], control: Rows, tested: Rows, kept: NDArray[np.bool_] | None
+) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64]]:
+    """Pictures that are kept at every sigma, their classes, and the areas under the curves of their differences."""
+    shape = (-1, weights.size)
+    difference = (control.correct - tested.correct).mean(axis=1).reshape(shape)
+    every = np.ones(len(difference), bool) if kept is None else kept.reshape(shape).all(axis=1)
+    area = (difference @ weights)[every].round(12)
+    return control.row.reshape(shape)[every, 0], control.class_index.reshape(shape)[every, 0], area
+
+
 def _alike(control: Rows, tested: Rows) -> NDArray[np.bool_]:
     """bool [M]: whether all draws of a picture realise the same energy in both."""
     return np.all(np.abs(control.energy - tested.energy) <= TOLERANCE * tested.energy, axis=1)
@@ -247,17 +288,12 @@ class _Areas:
 
     def __init__(self, classes: int, sigmas: tuple[float, ...]) -> None:
         """Nothing is summed yet."""
-        edges = np.array([0.0, *sigmas, sigmas[-1]])
-        self._weights = (edges[2:] - edges[:-2]) / 2 / sigmas[-1]  # trapezoids, from no difference at 0
+        self._weights = _weights(sigmas)
         self._sums = np.zeros((5, classes))
 
     def add(self, control: Rows, tested: Rows, kept: NDArray[np.bool_] | None) -> None:
         """Take in rows of the same pictures and sigmas; pictures count that are kept at every sigma."""
-        difference = (control.correct - tested.correct).mean(axis=1).reshape(-1, self._weights.size)
-        area = difference @ self._weights
-        every = np.ones(area.size, bool) if kept is None else kept.reshape(difference.shape).all(axis=1)
-        classes = control.class_index.reshape(difference.shape)[every, 0]
-        area = area[every].round(12)
+        _, classes, area = _areas(self._weights, control, tested, kept)
         for sums, values in zip(self._sums, (area**0, area, area**2, area > 0, area < 0), strict=True):
             sums += np.bincount(classes, weights=values, minlength=sums.size)
 
@@ -277,6 +313,37 @@ class _Areas:
         """One-sided, that more pictures have a positive area than a negative one (sign test)."""
         wins, losses = (int(count) for count in self._sums[3:, class_index])
         return more_often_right([[0, losses], [wins, 0]])
+
+
+class _RcsChanges(Changes):
+    """How often each of the joint outcomes of both audits occurs.
+
+    Of several draws each counts as if it were taken at random, which makes intervals rather too wide.
+    """
+
+    reads = READS
+
+    def __init__(self, scope: Scope, parameters: NoiseSweepParameters) -> None:
+        self._scope, self._parameters = scope, parameters
+        self._counts = np.zeros((len(scope.bank.classes), len(parameters.sigmas), 2, 2, 2, 2))
+
+    def add(self, first: pa.Table, second: pa.Table) -> None:
+        own, other = (_outside_and_on_the_core(table, self._parameters) for table in (first, second))
+        classes, sigmas, *_ = self._counts.shape
+        at, other_at = shared(*((on.row * classes + on.class_index) * sigmas + on.part for _, on in (own, other)))
+        right = [rows.correct[places].mean(axis=1) for pair, places in ((own, at), (other, other_at)) for rows in pair]
+        outcomes = np.einsum("ia,ib,ic,id->iabcd", *(np.stack([1 - share, share], axis=1) for share in right))
+        np.add.at(self._counts, (own[1].class_index[at], own[1].part[at]), outcomes)
+
+    def found(self) -> Iterator[Change]:
+        scope, name = self._scope, RCS.metric.name
+        for place, part in enumerate(self._parameters.parts):
+            found = {
+                c: change(self._counts[c, place], paired_rcs, generator_of(scope.seed, NAME, "change", name, part, c))
+                for c in scope.classes
+                if self._counts[c, place].any()
+            }
+            yield from changes_by_class(scope.bank, name, found, part)
 
 
 MEASUREMENT = NoiseSweep()

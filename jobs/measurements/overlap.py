@@ -8,12 +8,14 @@ from typing import Any, ClassVar
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+from numpy.typing import NDArray
 
 from jobs import rows
 from jobs.figures import Estimate, average, percent
+from jobs.mean_changes import MeanChanges, Values
 from jobs.measurement import Batch, Changed, Measurement, Parameters, Scope, Tally
 from jobs.pair_readings import PairReadings, classes_with, estimates
-from jobs.pairs import Pairs, Rows
+from jobs.pairs import READS, Pairs, Rows
 from jobs.readings import Reading, flagged_in_words, in_order
 from jobs.regions import Region
 from jobs.sections import Entry, Metric, Section
@@ -94,6 +96,36 @@ class Overlap(Measurement):
         """Means of the shares, and counts of right answers."""
         return _Tally(scope)
 
+    def changes(self, scopes: tuple[Scope, Scope], parameters: Parameters) -> tuple[MeanChanges]:
+        """Of all figures."""
+        return (MeanChanges(NAME, scopes, (*READS, *PARTS), _values),)
+
+
+def _values(table: pa.Table, scope: Scope) -> Iterator[Values]:
+    clean = _shown(table)
+    row, class_index = (clean[name].to_numpy().astype(np.int64) for name in ("row", "class"))
+    for part in PARTS:
+        yield Values(part, np.inf, row, class_index, clean[part].cast(pa.float64()).to_numpy())
+    (control, tested), (whole_control, whole, kept) = _alone(table), _whole(table)
+    yield from ALONE.values(control, tested, (None,))
+    yield from WHOLE.values(whole_control, whole, (None,), kept)
+
+
+def _shown(table: pa.Table) -> pa.Table:
+    """The rows of unchanged pictures that show both kinds of features."""
+    return table.filter(pc.and_(pc.equal(table["variant"], rows.CLEAN), pc.is_valid(table[PARTS[0]])))
+
+
+def _alone(table: pa.Table) -> tuple[Rows, Rows]:
+    """Control and tested, the spurious mask without the core."""
+    return Rows(table, CONTROL), Rows(table, TESTED)
+
+
+def _whole(table: pa.Table) -> tuple[Rows, Rows, NDArray[np.bool_]]:
+    """Control and tested, the whole spurious mask, and which of these pictures have a spurious-only region."""
+    whole = Rows(table, rows.SPURIOUS)
+    return Rows(table, rows.SPURIOUS_CONTROL), whole, np.isin(whole.row, Rows(table, TESTED).row)
+
 
 def _masks(batch: Batch) -> tuple[Any, Any]:
     """Of the core and of the spurious features that count: float [N, s, s] in [0, 1] each."""
@@ -109,13 +141,11 @@ class _Tally(Tally):
         self._sums = np.zeros((3, len(PARTS), classes))
 
     def add(self, table: pa.Table) -> None:
-        tested = Rows(table, TESTED)
-        self._alone.add(Rows(table, CONTROL), tested)
-        whole = Rows(table, rows.SPURIOUS)
+        self._alone.add(*_alone(table))
+        control, whole, kept = _whole(table)
         self._compared |= whole.row.size > 0
-        kept = np.isin(whole.row, tested.row)
-        self._whole.add(Rows(table, rows.SPURIOUS_CONTROL), whole, kept)
-        clean = table.filter(pc.and_(pc.equal(table["variant"], rows.CLEAN), pc.is_valid(table[PARTS[0]])))
+        self._whole.add(control, whole, kept)
+        clean = _shown(table)
         classes = clean["class"].to_numpy()
         for i, part in enumerate(PARTS):
             values = clean[part].cast(pa.float64()).to_numpy()

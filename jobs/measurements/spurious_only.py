@@ -16,9 +16,11 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from jobs import rows
-from jobs.figures import Estimate, average, generator_of, less, percent, points, share
-from jobs.measurement import Measurement, Parameters, Scope, Tally
+from jobs.figures import Estimate, average, difference, generator_of, less, percent, points, share
+from jobs.mean_changes import MeanChanges, Values
+from jobs.measurement import Change, Changes, Measurement, Parameters, Scope, Tally, changes_by_class
 from jobs.readings import Reading, flagged_in_words, in_order
+from jobs.said import READS, Said, said_by_class
 from jobs.sections import Entry, Metric, Section
 from models.ranking import auroc, average_precision_of_counts, ranking_draws
 from models.statistics import more_often_right_apart, spanned
@@ -130,6 +132,50 @@ class SpuriousOnly(Measurement):
     def tally(self, scope: Scope, parameters: SpuriousOnlyParameters) -> Tally:
         """Counts scores by class."""
         return _Tally(scope)
+
+    def changes(self, scopes: tuple[Scope, Scope], parameters: SpuriousOnlyParameters) -> tuple[Changes, ...]:
+        """Of all but the two that rank pictures, which are no means over them."""
+        return MeanChanges(NAME, scopes, (*READS, "probability"), _values), _TriggerChanges(scopes)
+
+
+def _values(table: pa.Table, scope: Scope) -> Iterator[Values]:
+    own = table.filter(pc.equal(table["variant"], NAME))
+    row, class_index = (own[name].to_numpy().astype(np.int64) for name in ("row", "class"))
+    yield Values(PROBABILITY.metric.name, np.inf, row, class_index, own["probability"].cast(pa.float64()).to_numpy())
+
+
+class _TriggerChanges(Changes):
+    """By class, how often each pair of answers of both audits occurs."""
+
+    reads = READS
+
+    def __init__(self, scopes: tuple[Scope, Scope]) -> None:
+        self._scopes = scopes
+        self._triggers, self._others = np.zeros((2, len(scopes[0].bank.classes), 2, 2), np.int64)
+
+    def add(self, first: pa.Table, second: pa.Table) -> None:
+        self._triggers += self._said(first, second, NAME)
+        self._others += self._said(first, second, rows.CLEAN, others=True)
+
+    def _said(self, first: pa.Table, second: pa.Table, variant: str, others: bool = False) -> NDArray[np.int64]:
+        """Of the pictures of each class, or of those of all others."""
+        tables = zip((first, second), self._scopes, strict=True)
+        own, other = (Said.of(table, variant, scope.of_output) for table, scope in tables)
+        at, other_at = own.places(other)
+        said, label = (own.said[at], other.said[other_at]), own.label[at]
+        of_class = said_by_class(len(self._others), *said, among=label)
+        return said_by_class(len(self._others), *said) - of_class if others else of_class
+
+    def found(self) -> Iterator[Change]:
+        scope = self._scopes[0]
+
+        def changed(reading: Reading, tables: NDArray[np.int64]) -> dict[int, Estimate]:
+            generators = {c: generator_of(scope.seed, NAME, "change", reading.metric.name, c) for c in scope.classes}
+            return {c: difference(tables[c], own) for c, own in generators.items() if self._triggers[c].any()}
+
+        rates, others = changed(FALSE_TRIGGER, self._triggers), changed(EXCESS, self._others)
+        yield from changes_by_class(scope.bank, FALSE_TRIGGER.metric.name, rates)
+        yield from changes_by_class(scope.bank, EXCESS.metric.name, {c: less(rates[c], others[c]) for c in rates})
 
 
 class _Tally(Tally):

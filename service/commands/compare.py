@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -9,6 +10,7 @@ import typer
 from rich.text import Text
 
 from service.commands.connection import connect
+from service.commands.waiting import await_end
 from service.console import out, table
 
 
@@ -28,12 +30,13 @@ def compare(
 ) -> None:
     """Compare two classifiers on the same pictures, picture by picture, and save what differs.
 
-    Both must have been audited with the same bank, data set and parameters.
+    Both must have been audited with the same bank, data set and parameters. Interrupting ends the waiting, not the
+    comparison.
     """
     from jobs.comparison_page import comparison_html, comparison_markdown, rows_of_means
 
     with connect(context) as client:
-        found = client.compare(audit, baseline, others or ())
+        found = client.compare(audit, baseline, others or (), partial(await_end, client))
     out.print()
     out.print(Text(found.answer, style="bold"))
     head, rows = rows_of_means(found)

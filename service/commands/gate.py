@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
@@ -12,6 +13,7 @@ from rich.text import Text
 
 from service.client_errors import Refused
 from service.commands.connection import connect
+from service.commands.waiting import await_end
 from service.console import ExitCode, complain, out, table
 from service.verdicts import Decided
 
@@ -55,6 +57,7 @@ def gate(
 ) -> None:
     """Hold an audit against rules: exit code 0 pass, 1 fail, 2 undecided.
 
+    Where rules compare with a baseline, the audits are compared first, which is waited for.
     Leaves the verdict as JSON, JUnit XML and Markdown. Without a verdict the exit code is 64 (wrong usage, rules or
     baseline refused), 70 (failed or refused otherwise), 3 (not reached or too busy) or 130 (interrupted).
     """
@@ -88,7 +91,7 @@ def decide(client: Client, audit: str, wanted: Asked, folder: Path) -> NoReturn:
     from jobs.gate_files import junit, summary
 
     try:
-        found = client.gate(audit, wanted.rules, wanted.baseline, wanted.report)
+        found = client.gate(audit, wanted.rules, wanted.baseline, wanted.report, partial(await_end, client))
     except Refused as error:
         if error.problem is None or error.problem.field not in OURS:
             raise

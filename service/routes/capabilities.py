@@ -11,6 +11,7 @@ from jobs.annotation import LONGEST_REASON, MOST_ANSWERS
 from jobs.annotation_invitations import MOST_HOURS
 from jobs.annotation_votes import CSV, JSON
 from jobs.archives import WALKERS
+from jobs.comparison_request import MOST_OTHERS
 from jobs.discovery_request import DiscoveryRequest
 from jobs.export_request import FORMATS as MASK_FORMATS
 from jobs.export_request import VALIDITIES, ExportRequest
@@ -100,6 +101,12 @@ class MitigationCapabilities(BaseModel):
     defaults: dict[str, Any] = Field(description="Of the parameters that may be left out.")
 
 
+class ComparisonCapabilities(BaseModel):
+    """What comparisons take."""
+
+    max_others: int = Field(description="Further audits that one may name, for effective robustness.")
+
+
 class AnnotationCapabilities(BaseModel):
     """What annotations take."""
 
@@ -133,6 +140,7 @@ class Capabilities(BaseModel):
     annotations: AnnotationCapabilities
     exports: ExportCapabilities
     mitigations: MitigationCapabilities
+    comparisons: ComparisonCapabilities
     problem_types: dict[str, str] = Field(description="Every `type` an error may have, with its title.")
 
 
@@ -193,6 +201,7 @@ def capabilities(request: Request) -> Capabilities:
             defaults=_defaults(ExportRequest),
         ),
         mitigations=MitigationCapabilities(methods=METHODS, defaults=_defaults(MitigationRequest)),
+        comparisons=ComparisonCapabilities(max_others=MOST_OTHERS),
         annotations=AnnotationCapabilities(
             kinds=list(PLACES),
             media_types=[CSV, JSON],

@@ -1,63 +1,83 @@
-"""Two classifiers on the same pictures: what differs between their audits."""
+"""Two classifiers on the same pictures: submit a comparison of their audits, list them, and read what differs."""
 
 from __future__ import annotations
 
 from typing import Annotated
 
-from fastapi import APIRouter, Path, Query, Request, Response
+from fastapi import APIRouter, Body, Path, Request, Response
+from fastapi.responses import StreamingResponse
 
 from jobs.comparison import Comparison
-from jobs.comparison_page import comparison_html, comparison_markdown
+from jobs.comparison_request import ComparisonRequest
 from jobs.queue import JobQueue
-from service.comparing import compared
-from service.downloads import HTML, HTML_POLICY, JSON, MARKDOWN
-from service.media import best_media_type
+from jobs.records import JobRecord
+from service.downloads import HTML, JSON, MARKDOWN
+from service.idempotency import IdempotencyKey
+from service.job_files import send_report
+from service.job_submission import SUBMITTED, submit_job, succeeded_audit
 from service.problems import problem_responses
-from service.routes.audits import REFUSED, AuditId, Auditor
+from service.routes.audits import REFUSED, Auditor
+from service.routes.jobs import Cursor, Limit, page_of_jobs
+from service.schemas import Page
 
-router = APIRouter(prefix="/v1/audits", tags=["audits"])
+router = APIRouter(prefix="/v1/comparisons", tags=["comparisons"])
 
-BaselineId = Annotated[str, Path(description="Id of the audit to compare it with.")]
-Others = Annotated[
-    list[str],
-    Query(
-        alias="with",
-        max_length=200,
-        description="Ids of further audits; with at least three in all the answer has their effective robustness.",
-    ),
-]
+ComparisonId = Annotated[str, Path(description="Id of the comparison, which is its job's.")]
+REPORTS = {JSON: "comparison.json", HTML: "comparison.html", MARKDOWN: "comparison.md"}
+EXAMPLE = {"audit": "1f3870be274f6c49b3e31a0c6728957f", "baseline": "d0763edaa9d9bd2a9516280e9044d885"}
+
+
+@router.post(
+    "",
+    operation_id="submit_comparison",
+    status_code=202,
+    response_model=JobRecord,
+    responses=SUBMITTED | problem_responses("conflict"),
+)
+def submit(
+    request: Request,
+    principal: Auditor,
+    wanted: Annotated[ComparisonRequest, Body(examples=[EXAMPLE])],
+    key: IdempotencyKey = None,
+) -> Response:
+    """Queue a comparison of two audits of the same pictures that have succeeded.
+
+    The job's id is the digest of all its inputs: what was compared once is not compared again. Audits that differ in
+    more than their classifiers are refused here, which says in what.
+    """
+    queue: JobQueue = request.app.state.queue
+    named = [(wanted.audit, "audit"), (wanted.baseline, "baseline"), *((other, "with") for other in wanted.others)]
+    for audit, field in named:
+        succeeded_audit(queue, audit, field)
+    return submit_job(request, principal, wanted, key)
+
+
+@router.get("", operation_id="list_comparisons", responses=problem_responses(*REFUSED, "invalid"))
+def list_all(request: Request, principal: Auditor, cursor: Cursor = None, limit: Limit = 50) -> Page[JobRecord]:
+    """All comparisons, the newest first."""
+    return page_of_jobs(request, cursor, limit, "comparison")
+
+
+@router.get("/{comparison}", operation_id="get_comparison", responses=problem_responses(*REFUSED, "not-found"))
+def get(request: Request, principal: Auditor, comparison: ComparisonId) -> JobRecord:
+    """One comparison as of now."""
+    queue: JobQueue = request.app.state.queue
+    return queue.get(comparison, "comparison")
 
 
 @router.get(
-    "/{audit}/comparison/{baseline}",
-    operation_id="compare_audits",
-    response_model=Comparison,
+    "/{comparison}/report",
+    operation_id="get_comparison_report",
+    response_class=StreamingResponse,
     responses={
         200: {
+            "model": Comparison,
             "description": "What differs, as `Accept` asks: JSON, one self-contained page, or Markdown.",
             "content": {HTML: {"schema": {"type": "string"}}, MARKDOWN: {"schema": {"type": "string"}}},
         },
-        **problem_responses(*REFUSED, "not-found", "not-acceptable", "conflict", "invalid", "too-busy"),
+        **problem_responses(*REFUSED, "not-found", "not-acceptable", "conflict"),
     },
 )
-def compare(
-    request: Request,
-    principal: Auditor,
-    audit: AuditId,
-    baseline: BaselineId,
-    others: Others = [],  # noqa: B006
-) -> Response:
-    """Compare two audits of the same pictures: paired differences with 95 % intervals, the baseline's taken off.
-
-    Audits that differ in more than their classifiers are refused, which says in what.
-    """
-    queue: JobQueue = request.app.state.queue
-    media_type = best_media_type(request.headers.get("accept"), (JSON, HTML, MARKDOWN))
-    found = compared(queue, audit, baseline, others)
-    headers = {"Vary": "Accept", "X-Content-Type-Options": "nosniff"}
-    if media_type == HTML:
-        headers["Content-Security-Policy"] = HTML_POLICY
-        return Response(comparison_html(found), headers=headers, media_type=HTML)
-    if media_type == MARKDOWN:
-        return Response(comparison_markdown(found), headers=headers, media_type=MARKDOWN)
-    return Response(found.to_json(), headers=headers, media_type=JSON)
+def report(request: Request, principal: Auditor, comparison: ComparisonId) -> Response:
+    """What differs, with 95 % intervals, the baseline's taken off; readable without Redis."""
+    return send_report(request, comparison, "comparison", REPORTS)

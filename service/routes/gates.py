@@ -11,6 +11,8 @@ from pydantic import BaseModel, ConfigDict, Field
 from jobs.comparability import read_report
 from jobs.comparison import Comparison, compare
 from jobs.comparison_files import report_of
+from jobs.comparison_job import RESULT
+from jobs.comparison_request import ComparisonRequest
 from jobs.errors import Invalid, NotFound
 from jobs.gate import Gate, judge
 from jobs.gate_files import junit, summary
@@ -19,11 +21,10 @@ from jobs.queue import JobQueue
 from jobs.records import JobState
 from jobs.report import Report
 from jobs.version import code_version
-from service.comparing import compared
 from service.downloads import JSON, MARKDOWN, XML
-from service.job_submission import succeeded
+from service.job_submission import succeeded, succeeded_audit
 from service.media import best_media_type
-from service.problems import problem_responses
+from service.problems import Problem, problem_responses
 from service.routes.audits import REFUSED, AuditId, Auditor
 
 router = APIRouter(prefix="/v1/audits", tags=["audits"])
@@ -54,13 +55,16 @@ class GateRequest(BaseModel):
             "description": "The verdict, whatever it is, as `Accept` asks: JSON, JUnit XML, or Markdown.",
             "content": {XML: {"schema": {"type": "string"}}, MARKDOWN: {"schema": {"type": "string"}}},
         },
-        **problem_responses(*REFUSED, "malformed", "not-found", "not-acceptable", "conflict", "invalid", "too-busy"),
+        **problem_responses(
+            *REFUSED, "malformed", "not-found", "not-acceptable", "conflict", "not-compared", "invalid"
+        ),
     },
 )
 def gate(request: Request, principal: Auditor, audit: AuditId, body: GateRequest) -> Response:
     """Hold a finished audit against rules: pass, fail, or undecided where its pictures are too few to tell.
 
-    Nothing is created: the same audit, rules and baseline have the same verdict.
+    Nothing is created: the same audit, rules and baseline have the same verdict. Rules against a baseline that is on
+    this service need its comparison with the audit, which `POST /v1/comparisons` makes; until then this says so.
     """
     queue: JobQueue = request.app.state.queue
     media_type = best_media_type(request.headers.get("accept"), (JSON, XML, MARKDOWN))
@@ -82,7 +86,7 @@ def _change(queue: JobQueue, report: Report, body: GateRequest) -> Comparison | 
     if body.baseline is not None and body.baseline_report is not None:
         raise Invalid("Both a baseline and its report are given.", field="baseline", remedy="Give one of them.")
     if body.baseline is not None:
-        return compared(queue, report.audit, body.baseline)
+        return _compared(queue, report.audit, body.baseline)
     if body.baseline_report is None:
         return None
     saved = read_report(json.dumps(body.baseline_report).encode(), "the baseline", "baseline_report")
@@ -90,6 +94,20 @@ def _change(queue: JobQueue, report: Report, body: GateRequest) -> Comparison | 
         there = queue.get(saved.audit, "audit").state is JobState.SUCCEEDED
     except NotFound:
         there = False
-    if there:
-        return compared(queue, report.audit, saved.audit)
-    return compare(report, saved, None, code_version())
+    return _compared(queue, report.audit, saved.audit) if there else compare(report, saved, None, code_version())
+
+
+def _compared(queue: JobQueue, audit: str, baseline: str) -> Comparison:
+    """The comparison with a baseline on this service. Raises `not-compared` where it is not made yet."""
+    succeeded_audit(queue, baseline, "baseline")
+    record = queue.known(ComparisonRequest(audit=audit, baseline=baseline))
+    if record is None or record.state is not JobState.SUCCEEDED:
+        state = "" if record is None else f": job {record.id} is {record.state}"
+        raise Problem(
+            "not-compared",
+            f"The audit is not compared with the baseline yet{state}.",
+            field="baseline",
+            remedy=f'POST {{"audit": "{audit}", "baseline": "{baseline}"}} to /v1/comparisons, follow its job to its '
+            "end, and ask again.",
+        )
+    return Comparison.model_validate_json(queue.store.read_bytes(queue.file(record.id, RESULT)))

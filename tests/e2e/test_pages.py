@@ -184,6 +184,20 @@ def test_progress_is_live(open_page: OpenPage) -> None:
     expect(job.get_by_role("button", name="Retry")).to_be_visible()
 
 
+def test_a_comparison_is_listed_with_what_it_compares(open_page: OpenPage) -> None:
+    page = open_page("about:blank")
+    request = {"audit": "ab" * 16, "baseline": "cd" * 16, "with": ["ef" * 16]}
+    record = job_record(kind="comparison", state="succeeded", done=50_000, request=request)
+    answer_with(page, "/v1/jobs$", {"items": [record], "next": None})
+    page.goto("/jobs")
+    job = page.locator("li.job")
+    expect(job.get_by_role("heading")).to_contain_text("Audit abababababab… against cdcdcdcdcdcd…")
+    expect(job).to_contain_text("3 audits")
+    expect(job.get_by_role("link", name="Comparison on")).to_have_attribute(
+        "href", f"/v1/comparisons/{'0f' * 16}/report"
+    )
+
+
 def test_older_jobs_are_a_press_away(open_page: OpenPage) -> None:
     page = open_page("about:blank")
     newest = {"items": [job_record(state="cancelled")], "next": "older"}

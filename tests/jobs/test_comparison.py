@@ -13,12 +13,13 @@ from jobs import rows
 from jobs.audit_pairs import AuditPairs
 from jobs.comparability import check_comparable, read_report
 from jobs.comparison import Comparison, Difference, compare
-from jobs.comparison_files import pairs_of
+from jobs.comparison_files import side_by_side
 from jobs.comparison_page import comparison_html, comparison_markdown
 from jobs.counts import Counts
-from jobs.errors import Invalid
-from jobs.estimators import AccuracyDifference, CoreSensitivity
+from jobs.errors import Cancelled, Invalid
+from jobs.estimators import AccuracyDifference, CoreSensitivity, Evidence
 from jobs.figures import Figure, change
+from jobs.pairing import Pairing
 from jobs.report import Report
 from jobs.robustness import robustness_of
 from jobs.rows import to_parquet
@@ -51,10 +52,14 @@ def hens(right: np.ndarray, first: int = 0, log_odds: np.ndarray | None = None) 
     )
 
 
+def pairing(*tables: tuple[pa.Table, pa.Table]) -> Pairing:
+    found = Pairing(BANK, (world.REQUEST, world.REQUEST), None)
+    found.take_in(lambda columns: [(first.select(columns), second.select(columns)) for first, second in tables])
+    return found
+
+
 def paired(first: pa.Table, second: pa.Table) -> AuditPairs:
-    pairs = AuditPairs(BANK)
-    pairs.add(first, second)
-    return pairs
+    return pairing((first, second)).pairs
 
 
 def outcomes(n: int, seed: int) -> np.ndarray:
@@ -81,8 +86,8 @@ def test_evidence_is_compared_picture_by_picture() -> None:
     right = np.ones((60, 3), dtype=bool)
     pairs = paired(hens(right, log_odds=one), hens(right, log_odds=other))
     differences = (one[:, 1] - one[:, 2]) - (other[:, 1] - other[:, 2])
-    mean, square = pairs.evidence([pairs.spurious(0)])
-    assert (mean, square) == (pytest.approx(differences.mean(), abs=1e-6), pytest.approx((differences**2).mean()))
+    found = Evidence().change(pairs, [pairs.spurious(0)], generator)
+    assert (found.value, found.n) == (pytest.approx(differences.mean(), abs=1e-6), 60)
 
 
 def test_a_paired_difference_is_surer_than_two_independent_ones() -> None:
@@ -108,7 +113,7 @@ def test_a_paired_difference_is_surer_than_two_independent_ones() -> None:
 def compared(a: np.ndarray, b: np.ndarray) -> tuple[Difference, Difference]:
     """The change of accuracy with noise on the spurious features, paired and not."""
     first, second = (audited([hens(own)], BANK, name) for own, name in ((a, "a"), (b, "b")))
-    together = compare(first, second, (paired(hens(a), hens(b)), BANK), "1")
+    together = compare(first, second, pairing((hens(a), hens(b))), "1")
     apart = compare(first, second, None, "1")
     return found(together, "core_accuracy", of="hen"), found(apart, "core_accuracy", of="hen")
 
@@ -156,11 +161,32 @@ def test_audits_that_were_cut_differently_are_joined(tmp_path_factory: pytest.Te
         for shard in range(plan.shards):
             of = plan.rows_of(shard)
             store.write_bytes(plan.file("audits", shard), to_parquet(hens(right[of], first=of[0])))
-    joined, whole = pairs_of(store, plans[0], plans[1], BANK), paired(hens(one), hens(other))
+    done: list[int] = []
+    found = Pairing(BANK, (world.REQUEST, world.REQUEST), None)
+    found.take_in(lambda columns: side_by_side(store, (plans[0], plans[1]), columns, done.append))
+    assert done == [0, 15, 20, 30, 40, 45]
+    joined, whole = found.pairs, paired(hens(one), hens(other))
     key = [whole.spurious(0)]
     for conditions in (("clean",), ("control", "tested")):
         assert (joined.outcomes(key, *conditions) == whole.outcomes(key, *conditions)).all()
-    assert joined.evidence(key) == pytest.approx(whole.evidence(key))
+    one_change, other_change = (Evidence().change(pairs, key, np.random.default_rng(0)) for pairs in (joined, whole))
+    assert one_change.value == pytest.approx(other_change.value)
+
+
+@pytest.mark.parametrize(("shards", "others"), [(3, 4), (7, 5), (1, 6), (4, 4)])
+def test_every_picture_is_in_one_pair_of_tables(store: Store, shards: int, others: int) -> None:
+    """Also those of a second data set, of which every shard has an even part, however few the pictures of the first."""
+    plans = [
+        ShardPlan(job=job * 32, rows=20, pictures=20, shards=n, seed=0) for job, n in (("a", shards), ("b", others))
+    ]
+    for plan in plans:
+        for shard in range(plan.shards):
+            rows_of = [*plan.positions(shard), *(1000 + row for row in plan.stretch(shard, 903))]
+            store.write_bytes(plan.file("audits", shard), to_parquet(pa.table({"row": rows_of})))
+    met: list[int] = []
+    for first, second in side_by_side(store, (plans[0], plans[1]), ["row"], lambda done: None):
+        met += set(first["row"].to_pylist()) & set(second["row"].to_pylist())
+    assert sorted(met) == [*range(20), *range(1000, 1903)]
 
 
 @pytest.fixture(scope="module")
@@ -217,10 +243,24 @@ def test_a_report_is_read_as_it_was_written(report: Report) -> None:
 
 def test_the_same_audits_give_the_same_bytes_and_no_change(report: Report) -> None:
     table = hens(outcomes(50, 1))
-    one = compare(report, report, (paired(table, table), BANK), "1")
-    assert one.to_json() == compare(report, report, (paired(table, table), BANK), "1").to_json()
+    one = compare(report, report, pairing((table, table)), "1")
+    assert one.to_json() == compare(report, report, pairing((table, table)), "1").to_json()
     assert all(d.figure.value in (None, 0) for d in one.differences)
     assert one.pictures == 50
+
+
+def test_it_is_asked_before_each_figure_whether_the_comparison_is_still_wanted(report: Report) -> None:
+    """With thousands of classes the figures take longer than the rows."""
+    asked = []
+
+    def stop() -> None:
+        asked.append(1)
+        if len(asked) == 10:
+            raise Cancelled("It is not wanted any more.")
+
+    table = hens(outcomes(50, 1))
+    with pytest.raises(Cancelled):
+        compare(report, report, pairing((table, table)), "1", stop)
 
 
 def test_names_from_users_are_escaped(report: Report) -> None:

@@ -14,9 +14,13 @@ import pytest
 
 from jobs.comparison import Comparison
 from jobs.gate import Gate
+from jobs.records import JobRecord
+from service.client import Client
+from service.client_errors import Refused
 from service.problems import TYPE_PREFIX
 from tests import networks
 from tests.models.conftest import CLASSES
+from tests.service.conftest import RunningServer
 from tests.service.material import SIDE, WEIGHTS, archive, classifier, ended, spec, upload_classifier, upload_dataset
 from tests.service.test_cli import Run, asking, cuecheck
 
@@ -64,9 +68,34 @@ def audits(http: httpx.Client, files: Path, worker: subprocess.Popen[bytes]) -> 
     return ids
 
 
-def test_two_audits_are_compared_picture_by_picture(http: httpx.Client, audits: dict[str, str]) -> None:
-    path = f"/v1/audits/{audits['new']}/comparison/{audits['old']}"
-    answer = http.get(path)
+@pytest.fixture(scope="module")
+def comparison(http: httpx.Client, audits: dict[str, str]) -> str:
+    """Id of the comparison of the new audit with the old one; the test of what a gate says before has been."""
+    answer = http.post("/v1/comparisons", json={"audit": audits["new"], "baseline": audits["old"]})
+    assert answer.status_code in (200, 202), answer.text
+    assert ended(http, answer.json()["id"])["state"] == "succeeded"
+    return str(answer.json()["id"])
+
+
+def test_a_gate_asks_for_the_comparison_that_it_needs(http: httpx.Client, audits: dict[str, str]) -> None:
+    """It reads the rows of two whole audits, which nobody should wait for within a request."""
+    path = f"/v1/audits/{audits['new']}/gate"
+    saved = http.get(f"/v1/audits/{audits['old']}/report").json()
+    for baseline in ({"baseline": audits["old"]}, {"baseline_report": saved}):
+        refused = http.post(path, json={"rules": SAME, **baseline})
+        assert refused.status_code == 409, refused.text
+        problem = refused.json()
+        assert (problem["type"], problem["field"]) == (TYPE_PREFIX + "not-compared", "baseline")
+        assert "/v1/comparisons" in problem["remedy"]
+    assert http.get("/v1/comparisons").json()["items"] == [], "nothing is created by a gate"
+    assert http.post(path, json={"rules": PASS, "baseline": audits["old"]}).status_code == 200, "no rule needs it"
+
+
+def test_two_audits_are_compared_picture_by_picture(
+    http: httpx.Client, audits: dict[str, str], comparison: str
+) -> None:
+    path = f"/v1/comparisons/{comparison}"
+    answer = http.get(f"{path}/report")
     assert answer.status_code == 200, answer.text
     found = Comparison.model_validate_json(answer.content)
     change = next(d for d in found.differences if (d.metric, d.mean) == ("clean_accuracy", "sample"))
@@ -75,29 +104,56 @@ def test_two_audits_are_compared_picture_by_picture(http: httpx.Client, audits: 
     assert found.pictures == change.figure.n == new["n"] > 20
     assert change.paired
     assert change.figure.value == pytest.approx(new["value"] - old["value"])
-    assert http.get(path).content == answer.content
-    assert (
-        http.get(f"/v1/audits/{audits['new']}").json()["artefacts"]
-        == http.get(f"/v1/audits/{audits['old']}").json()["artefacts"]
-    )
+    sections = {d.metric.partition(".")[2] for d in found.differences if d.paired and "natural-pictures." in d.metric}
+    assert sections == {"spurious_gap", "accuracy_highest", "accuracy_lowest"}
+    record = http.get(path).json()
+    assert (record["kind"], record["state"]) == ("comparison", "succeeded")
+    pictures = http.get(f"/v1/jobs/{audits['new']}").json()["total"]
+    assert record["done"] == record["total"] == 2 * pictures, "read twice, as ranks need the scale of spuriosity"
+    assert record["request"] == {"audit": audits["new"], "baseline": audits["old"], "with": []}
+    assert [one["id"] for one in http.get("/v1/comparisons").json()["items"]] == [comparison]
+    assert comparison in [one["id"] for one in http.get("/v1/jobs").json()["items"]]
+
+
+def test_the_same_comparison_is_the_same_job(http: httpx.Client, audits: dict[str, str], comparison: str) -> None:
+    wanted, headers = {"audit": audits["new"], "baseline": audits["old"]}, {"Idempotency-Key": "compare-once"}
+    again = http.post("/v1/comparisons", json={**wanted, "with": []}, headers=headers)
+    assert (again.status_code, again.json()["id"]) == (200, comparison)
+    assert again.headers["Location"] == f"/v1/jobs/{comparison}"
+    other = http.post("/v1/comparisons", json={**wanted, "audit": audits["old"]}, headers=headers)
+    assert other.json()["type"] == TYPE_PREFIX + "key-reused"
 
 
 @pytest.mark.parametrize("media_type", ["text/html", "text/markdown"])
 def test_a_comparison_for_people(http: httpx.Client, audits: dict[str, str], media_type: str) -> None:
-    path = f"/v1/audits/{audits['new']}/comparison/{audits['old']}"
-    answer = http.get(path, params={"with": audits["old"]}, headers={"Accept": media_type})
+    wanted = {"audit": audits["new"], "baseline": audits["old"], "with": [audits["old"]]}
+    job = http.post("/v1/comparisons", json=wanted).json()["id"]
+    assert ended(http, job)["state"] == "succeeded"
+    answer = http.get(f"/v1/comparisons/{job}/report", headers={"Accept": media_type})
     assert answer.headers["Content-Type"].startswith(media_type)
     assert "new against old" in answer.text
     assert "no accuracy over spuriosity" in answer.text
     assert (media_type != "text/html") or answer.headers["Content-Security-Policy"].startswith("sandbox")
+    assert http.get(f"/v1/comparisons/{job}/report", headers={"Accept": "application/pdf"}).status_code == 406
 
 
-def test_what_cannot_be_compared_is_refused(http: httpx.Client, audits: dict[str, str]) -> None:
-    answer = http.get(f"/v1/audits/{audits['stronger']}/comparison/{audits['old']}")
-    assert answer.status_code == 422
-    assert answer.json()["field"] == "baseline"
-    assert "sigma" in answer.json()["detail"]
-    assert http.get(f"/v1/audits/{audits['old']}/comparison/{'0' * 32}").status_code == 404
+def test_what_cannot_be_compared_is_refused_before_it_is_queued(http: httpx.Client, audits: dict[str, str]) -> None:
+    known = len(http.get("/v1/jobs").json()["items"])
+    for changes, status, field in (
+        ({"audit": audits["stronger"]}, 422, "baseline"),
+        ({"with": [audits["stronger"]]}, 422, "with"),
+        ({"audit": "0" * 32}, 404, "audit"),
+        ({"baseline": "../" * 10}, 404, "baseline"),
+        ({"with": ["none"]}, 404, "with"),
+        ({"with": ["x"] * 201}, 422, "with"),
+        ({"others": []}, 422, "others"),
+        ({"baseline": 7}, 422, "baseline"),
+    ):
+        answer = http.post("/v1/comparisons", json={"audit": audits["new"], "baseline": audits["old"], **changes})
+        assert (answer.status_code, answer.json()["field"]) == (status, field), (changes, answer.text)
+        assert status == 404 or "audit" not in changes or "sigma" in answer.json()["detail"]
+    assert len(http.get("/v1/jobs").json()["items"]) == known
+    assert http.get(f"/v1/comparisons/{audits['old']}").status_code == 404, "an audit is no comparison"
 
 
 @pytest.mark.parametrize(("rules", "verdict"), [(PASS, "pass"), (FAIL, "fail"), (UNDECIDED, "undecided")])
@@ -115,7 +171,7 @@ def test_a_verdict_in_every_form(http: httpx.Client, audits: dict[str, str]) -> 
     assert http.post(path, json=body, headers={"Accept": "application/pdf"}).status_code == 406
 
 
-def test_a_baseline_by_id_or_as_a_saved_report(http: httpx.Client, audits: dict[str, str]) -> None:
+def test_a_baseline_by_id_or_as_a_saved_report(http: httpx.Client, audits: dict[str, str], comparison: str) -> None:
     path = f"/v1/audits/{audits['new']}/gate"
     saved = http.get(f"/v1/audits/{audits['old']}/report").json()
     gone = saved | {"audit": "0" * 32}  # of a service that does not know of it any more
@@ -127,6 +183,25 @@ def test_a_baseline_by_id_or_as_a_saved_report(http: httpx.Client, audits: dict[
         answer = http.post(path, json={"rules": SAME, **body})
         assert answer.status_code == 200, answer.text
         assert [one["paired"] for one in answer.json()["judged"]] == [paired]
+
+
+def test_the_python_client_compares_what_a_gate_needs(server: RunningServer, audits: dict[str, str]) -> None:
+    waited: list[JobRecord] = []
+    with Client(server.url) as client:
+        found = client.gate(audits["old"], SAME, audits["new"])
+        assert [one.paired for one in found.judged] == [True]
+        saved = client.report(audits["old"]).model_dump(mode="json")
+        found = client.gate(
+            audits["old"], SAME, baseline_report=saved, wait=lambda job: waited.extend(client.follow(job.id))
+        )
+        assert [one.paired for one in found.judged] == [True]
+        assert waited[-1].state.is_final
+        assert client.compare(audits["old"], audits["new"]).pictures
+        assert waited[-1].id in [job.id for job in client.comparisons()]
+        with pytest.raises(Refused) as refused:
+            client.gate(audits["old"], SAME, audits["stronger"])
+    assert refused.value.problem is not None
+    assert refused.value.problem.field == "baseline"
 
 
 @pytest.mark.parametrize(
@@ -200,6 +275,7 @@ def test_a_release_hangs_on_an_audit(
 
     compared = asking("compare", audits["new"], audits["old"], "--out", "compared")
     assert compared.code == 0, compared
+    assert "succeeded" in compared.stderr
     assert "Swap gap" in compared.stdout
     names = {file.name for file in (tmp_path / "compared").iterdir()}
     assert names == {"comparison.json", "comparison.html", "comparison.md"}
