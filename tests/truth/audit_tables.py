@@ -13,11 +13,14 @@ from models.statistics import wilson
 from models.training.discovery_recall import Share
 from models.training.documents import decimal, share, table, write_document
 from tests.truth.artefacts import Scored
-from tests.truth.audits import Member
+from tests.truth.members import ROBUSTNESS, Member, with_robustness
 from tests.truth.ranks import auroc, spearman
 
 RELIANT, FREE = 0.1, 0.02
 """A class counts as relied on for its cues from this true reliance on, and as free of it up to this one."""
+
+NOTHING = 0.05
+"""A classifier counts as reliant on nothing where the cues of no class count for more than this, for it or against."""
 
 PUBLISHED = "core_accuracy"
 """The protocol of Salient ImageNet: accuracy with noise on the spurious features, without control."""
@@ -33,6 +36,7 @@ class Score:
         rank: Spearman's correlation of the mean over classes with true reliance; positive where it orders them rightly.
         area: AUROC of a class's figure for being relied on, over all classifiers.
         found, alarms: classes flagged among those relied on, and among the free; None where nothing is flagged by it.
+        quiet: as `alarms`, of the classifiers alone that rely on nothing.
     """
 
     measure: str
@@ -41,13 +45,19 @@ class Score:
     area: float
     found: Share | None
     alarms: Share | None
+    quiet: Share | None
 
 
 def scores(members: Sequence[Member], worse: Mapping[str, str]) -> list[Score]:
     """All measures, the best at ordering classifiers first; `worse` says which direction speaks for reliance."""
     names = dict.fromkeys(name for member in members for name in member.means)
-    found = [_score(name, members, -1.0 if worse.get(name) == "lower" else 1.0) for name in names]
+    found = [_score(name, members, -1.0 if worse.get(_metric(name)) == "lower" else 1.0) for name in names]
     return sorted(found, key=lambda own: (np.isnan(own.rank), -own.rank))
+
+
+def _metric(name: str) -> str:
+    """Its address, without the part."""
+    return name.partition("[")[0]
 
 
 def _score(name: str, members: Sequence[Member], sign: float) -> Score:
@@ -62,7 +72,13 @@ def _score(name: str, members: Sequence[Member], sign: float) -> Score:
         auroc(reliant, free),
         _flagged(flags, name, members, reliant=True),
         _flagged(flags, name, members, reliant=False),
+        _flagged(flags, name, [own for own in members if relies_on_nothing(own)], reliant=False),
     )
+
+
+def relies_on_nothing(member: Member) -> bool:
+    """Whether the cues of no class count."""
+    return max(abs(value) for value in member.truth.values()) <= NOTHING
 
 
 def _classes(name: str, members: Sequence[Member], *, reliant: bool) -> list[tuple[tuple[str, str], float]]:
@@ -92,11 +108,13 @@ def write(
     members: Sequence[Member], scored: Sequence[Scored], worse: Mapping[str, str], document: Path, per_class: int
 ) -> None:
     """Write the tables into the document, and everything measured beside it."""
-    found = scores(members, worse)
+    members = with_robustness(members)
+    found = scores(members, {**worse, ROBUSTNESS: "lower"})
     classes = sorted({known for member in members for known in member.truth})
     shown = ["swap_gap", *(own.measure for own in found[:4] if own.measure != "swap_gap"), PUBLISHED]
     parts = [
-        f"{len(members)} classifiers, {per_class} pictures of each of {len(classes)} classes.\n",
+        f"{len(members)} classifiers, {sum(map(relies_on_nothing, members))} of them reliant on nothing; {per_class} "
+        f"pictures of each of {len(classes)} classes.\n",
         f"### The measures\n\n{_measures(found)}",
         f"### The classifiers\n\n{_members(members, list(dict.fromkeys(shown)))}",
         f"### True reliance by class\n\n{_truth(members, classes)}",
@@ -118,16 +136,16 @@ def _record(member: Member) -> dict[str, Any]:
 
 
 def _measures(found: Sequence[Score]) -> str:
-    header = ("measure", "Spearman", "AUROC of classes", "relied on, flagged", "free, flagged", "classifiers")
+    header = ("measure", "Spearman", "AUROC of classes", "relied on, flagged", "free, flagged",
+              "of these, of classifiers that rely on nothing", "classifiers")  # fmt: skip
     return table(
         header,
         [
             (
                 f"**{own.measure}**" if own.measure in ("swap_gap", PUBLISHED) else own.measure,
                 _signed(own.rank),
-                decimal(own.area),
-                share(own.found) if own.found else "",
-                share(own.alarms) if own.alarms else "",
+                "" if np.isnan(own.area) else decimal(own.area),
+                *(share(flags) if flags else "" for flags in (own.found, own.alarms, own.quiet)),
                 str(own.members),
             )
             for own in found
