@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,7 @@ from models.statistics import wilson
 from models.training.discovery_recall import Share
 from models.training.documents import decimal, share, table, write_document
 from tests.truth.artefacts import Scored
-from tests.truth.members import ROBUSTNESS, Member, with_robustness
+from tests.truth.members import Member, with_robustness
 from tests.truth.ranks import auroc, spearman
 
 RELIANT, FREE = 0.1, 0.02
@@ -48,16 +48,11 @@ class Score:
     quiet: Share | None
 
 
-def scores(members: Sequence[Member], worse: Mapping[str, str]) -> list[Score]:
-    """All measures, the best at ordering classifiers first; `worse` says which direction speaks for reliance."""
-    names = dict.fromkeys(name for member in members for name in member.means)
-    found = [_score(name, members, -1.0 if worse.get(_metric(name)) == "lower" else 1.0) for name in names]
+def scores(members: Sequence[Member]) -> list[Score]:
+    """All measures, the best at ordering classifiers first."""
+    worse = {name: own for member in members for name, own in member.worse.items()}
+    found = [_score(name, members, -1.0 if own == "lower" else 1.0) for name, own in worse.items()]
     return sorted(found, key=lambda own: (np.isnan(own.rank), -own.rank))
-
-
-def _metric(name: str) -> str:
-    """Its address, without the part."""
-    return name.partition("[")[0]
 
 
 def _score(name: str, members: Sequence[Member], sign: float) -> Score:
@@ -104,12 +99,10 @@ def _flagged(flags: str, name: str, members: Sequence[Member], *, reliant: bool)
     return Share(count, len(asked), wilson(count, len(asked)))
 
 
-def write(
-    members: Sequence[Member], scored: Sequence[Scored], worse: Mapping[str, str], document: Path, per_class: int
-) -> None:
+def write(members: Sequence[Member], scored: Sequence[Scored], document: Path, per_class: int) -> None:
     """Write the tables into the document, and everything measured beside it."""
     members = with_robustness(members)
-    found = scores(members, {**worse, ROBUSTNESS: "lower"})
+    found = scores(members)
     classes = sorted({known for member in members for known in member.truth})
     shown = ["swap_gap", *(own.measure for own in found[:4] if own.measure != "swap_gap"), PUBLISHED]
     parts = [

@@ -14,7 +14,8 @@ def member(name: str, truth: dict[str, float], gap: dict[str, float], flagged: l
     mean = sum(gap.values()) / len(gap)
     measured = {"test.gap": gap, "test.core[grey]": {known: -value for known, value in gap.items()}}
     means: dict[str, float | None] = {"test.gap": mean, "test.core[grey]": -mean, "test.same": 1.0}
-    return Member(name, truth, means, measured, {"test.gap": flagged})
+    worse = {"test.gap": "higher", "test.core[grey]": "lower", "test.same": "neither"}
+    return Member(name, truth, means, measured, {"test.gap": flagged}, worse)
 
 
 @pytest.fixture
@@ -25,7 +26,7 @@ def found() -> dict[str, Score]:
         member("against", {"ant": -0.5, "bee": 0.0}, {"ant": -0.4, "bee": 0.2}, ["bee"]),
         member("whole", {"ant": 0.9, "bee": 0.8}, {"ant": 0.8, "bee": 0.1}, ["ant"]),
     ]
-    return {own.measure: own for own in scores(members, {"test.gap": "higher", "test.core": "lower"})}
+    return {own.measure: own for own in scores(members)}
 
 
 def test_a_measure_counts_in_the_direction_that_speaks_for_reliance(found: dict[str, Score]) -> None:

@@ -14,7 +14,7 @@ def figure(value: float | None) -> Figure:
 
 
 def section(name: str, metric: str, entries: list[Entry]) -> Section:
-    own = Metric(name=metric, title=metric, unit="points", worse="higher", about="One.")
+    own = Metric(name=metric, title=metric, unit="points", worse="lower", about="One.")
     return Section(name=name, title=name, answer="One.", method=(), metrics=(own,), entries=tuple(entries))
 
 
@@ -34,6 +34,7 @@ def test_parts_are_measures_of_their_own() -> None:
     assert member.means == {"ablations.difference[grey]": 0.2, "ablations.difference[blur]": 0.4}
     assert member.classes["ablations.difference[blur]"] == {"ant": 0.4, "bee": 0.4}
     assert member.flagged["ablations.difference[grey]"] == ["ant"]
+    assert member.worse == {"ablations.difference[grey]": "lower", "ablations.difference[blur]": "lower"}
 
 
 def test_figures_of_single_features_are_averaged_by_class_and_the_classes_then() -> None:
