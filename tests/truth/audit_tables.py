@@ -114,11 +114,17 @@ def write(members: Sequence[Member], scored: Sequence[Scored], document: Path, p
         f"### Planted artefacts\n\n{_artefacts(scored)}",
     ]
     figures = {
-        "scores": [asdict(own) for own in found],
+        "scores": [_scored(own) for own in found],
         "members": [_record(own) for own in members],
         "artefacts": [asdict(own) for own in scored],
     }
     write_document(document, "\n".join(parts), figures)
+
+
+def _scored(score: Score) -> dict[str, Any]:
+    """What is kept of a measure; JSON has no NaN."""
+    every = asdict(score)
+    return {key: None if isinstance(own, float) and np.isnan(own) else own for key, own in every.items()}
 
 
 def _record(member: Member) -> dict[str, Any]:
