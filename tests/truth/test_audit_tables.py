@@ -46,6 +46,18 @@ def test_flags_are_counted_apart_for_classes_relied_on_free_ones_and_classifiers
     assert found["test.core[grey]"].found is None
 
 
+def test_one_that_is_only_surer_is_left_out_where_it_says_so() -> None:
+    gaps = {"a": 0.1, "b": 0.2, "c": 0.3, "planted-0-surer": 0.9}
+    reliance = {"a": 0.1, "b": 0.2, "c": 0.3, "planted-0-surer": 0.0}
+    (own,) = (
+        score
+        for score in scores([member(name, {"ant": reliance[name]}, {"ant": gap}, []) for name, gap in gaps.items()])
+        if score.measure == "test.gap"
+    )
+    assert own.unscaled == pytest.approx(1)
+    assert own.rank == pytest.approx(1 - 6 * 12 / (4 * 15))
+
+
 def test_what_is_the_same_for_all_orders_nothing(found: dict[str, Score]) -> None:
     assert isnan(found["test.same"].rank)
     assert found["test.same"].members == 4
