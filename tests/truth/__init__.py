@@ -1,1 +1,1 @@
-"""What people's part comes to, against exact masks: `python -m tests.truth annotation --work FOLDER`."""
+"""What the product says, against what is truly there: people's part (`annotation`) and measures (`audits`)."""

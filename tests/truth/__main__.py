@@ -8,7 +8,6 @@ from typing import Annotated
 import torch
 import typer
 
-from jobs.metrics import declared_metrics
 from tests.truth import audit_tables, document
 from tests.truth.annotation import measure
 from tests.truth.artefacts import measure_artefacts
@@ -38,7 +37,7 @@ def annotation(
 
 @app.command()
 def audits(
-    work: Annotated[Path, typer.Option(help="Folder for the panel's classifiers; what is in it is not made again.")],
+    work: Annotated[Path, typer.Option(help="Folder for classifiers and outcomes; what is in it is not made again.")],
     to: Annotated[Path, typer.Option("--document", help="Markdown file whose tables are written.")] = AUDIT_TRUTH,
     cifar10: Annotated[Path | None, typer.Option(help="Zip of CIFAR-10's test pictures, one folder per class.")] = None,
     per_class: Annotated[int, typer.Option(help="Pictures of each class.", min=20)] = 100,
@@ -46,9 +45,7 @@ def audits(
 ) -> None:
     """Audit classifiers of known reliance, and score every measure by it."""
     torch.set_num_threads(threads)
-    members = measure_panel(work, per_class)
-    worse = {address: metric.worse for address, metric in declared_metrics().items()}
-    audit_tables.write(members, measure_artefacts(work / "reliant", cifar10), worse, to, per_class)
+    audit_tables.write(measure_panel(work, per_class), measure_artefacts(work / "reliant", cifar10), to, per_class)
 
 
 if __name__ == "__main__":

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from functools import cache, partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -23,12 +25,15 @@ from models.training.progress import progress
 from models.training.recipes import PLANTED_TEST_RATES
 from tests.truth.artefact_panel import PLANTED, Reliant, make_reliant
 from tests.truth.audits import JUDGING_SEED, SEED, audit, remembering
+from tests.truth.outcomes import Outcomes
 
 PER_CLASS, JUDGED = 40, 300
 FREE = 0.02
 """An artefact that turns at most this share of other pictures into a class hardly speaks for it."""
 
 BANKS = {"planted-0": "planted", "cifar10-classifier": "cifar10"}
+
+REQUEST = AuditRequest(classifier="panel", dataset="planted", measurements={NAME: {"artefacts": list(PLANTED)}})
 
 
 @dataclass(frozen=True)
@@ -60,28 +65,43 @@ def measure_artefacts(folder: Path, cifar10: Path | None) -> list[Scored]:
     """Audit every classifier of the panel; without the pictures of CIFAR-10 (a zip of its test set), those of planted.
 
     Args:
-        folder: takes the panel's files.
+        folder: takes the panel's files and the outcomes.
         cifar10: one folder of pictures per class.
     """
     found = []
+    outcomes = Outcomes(folder / "outcomes")
+    judge = cache(partial(_Judge, cifar10))
     panel = [own for own in make_reliant(folder) if cifar10 is not None or own.base != "cifar10-classifier"]
-    audited, judged = {}, {}
-    for base in dict.fromkeys(own.base for own in panel):
-        audited[base], judged[base] = _pictures(base, cifar10)
-    banks = {base: Bank.load(find_banks()[BANKS[base]]) for base in audited}
-    backbones = {base: remembering(bank.backbone(threads=1)) for base, bank in banks.items()}
-    request = AuditRequest(classifier="panel", dataset="planted", measurements={NAME: {"artefacts": list(PLANTED)}})
     with progress("auditing classifiers that rely on artefacts", len(panel)) as advance:
         for own in panel:
-            pictures = audited[own.base]
-            samples = _samples(pictures)
-            _, sections = audit(
-                own.open(), own.spec, banks[own.base], backbones[own.base], samples, pictures.classes, request
-            )
-            truth = {artefact: own.truth(judged[own.base], artefact) for artefact in PLANTED}
-            found.append(_scored(own, truth, sections[0]))
-            advance()
+            of = {"classifier": own.name, "target": own.target, "spec": own.spec.model_dump(mode="json")}
+            files = {"file": own.path}
+            if own.base == "cifar10-classifier" and cifar10 is not None:
+                files["pictures"] = cifar10
+            found.append(Scored(**outcomes.once(own.path.stem, of, files, partial(_audited, judge, own))))
+            advance(own.name)
     return found
+
+
+def _audited(judge: Callable[[str], _Judge], own: Reliant) -> dict[str, Any]:
+    return asdict(judge(own.base).scored(own))
+
+
+class _Judge:
+    """Audits the classifiers made of one base on the same pictures, and measures what is true of them."""
+
+    def __init__(self, cifar10: Path | None, base: str) -> None:
+        """Draw or read all pictures."""
+        audited, self._judged = _pictures(base, cifar10)
+        self._classes, self._samples = audited.classes, _samples(audited)
+        self._bank = Bank.load(find_banks()[BANKS[base]])
+        self._backbone = remembering(self._bank.backbone(threads=1))
+
+    def scored(self, own: Reliant) -> Scored:
+        """One classifier."""
+        _, sections = audit(own.open(), own.spec, self._bank, self._backbone, self._samples, self._classes, REQUEST)
+        truth = {artefact: own.truth(self._judged, artefact) for artefact in PLANTED}
+        return _scored(own, truth, sections[0])
 
 
 def _pictures(base: str, cifar10: Path | None) -> tuple[LabelledPictures, LabelledPictures]:

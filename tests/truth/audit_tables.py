@@ -2,25 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from models.statistics import wilson
+from models.statistics import Interval, wilson
 from models.training.discovery_recall import Share
 from models.training.documents import decimal, share, table, write_document
 from tests.truth.artefacts import Scored
-from tests.truth.audits import Member
-from tests.truth.ranks import auroc, spearman
+from tests.truth.members import Member, with_robustness
+from tests.truth.panel import TEMPERED
+from tests.truth.ranks import auroc, spearman, spearman_interval
 
 RELIANT, FREE = 0.1, 0.02
 """A class counts as relied on for its cues from this true reliance on, and as free of it up to this one."""
 
+NOTHING = 0.05
+"""A classifier counts as reliant on nothing where the cues of no class count for more than this, for it or against."""
+
+SCALED = frozenset(own.name for own in TEMPERED)
+
 PUBLISHED = "core_accuracy"
 """The protocol of Salient ImageNet: accuracy with noise on the spurious features, without control."""
+
+FIRST, SHOWN = ("swap_gap", PUBLISHED), 5
+"""In bold, and classifier by classifier; beside them the best measure of each of so many measurements."""
 
 
 @dataclass(frozen=True)
@@ -31,38 +40,58 @@ class Score:
         measure: its address.
         members: classifiers that have the figure.
         rank: Spearman's correlation of the mean over classes with true reliance; positive where it orders them rightly.
+        interval: of that, over classifiers.
+        unscaled: as `rank`, without those that are only surer or less sure of another one's answers.
         area: AUROC of a class's figure for being relied on, over all classifiers.
         found, alarms: classes flagged among those relied on, and among the free; None where nothing is flagged by it.
+        quiet: as `alarms`, of the classifiers alone that rely on nothing.
     """
 
     measure: str
     members: int
     rank: float
+    interval: Interval | None
+    unscaled: float
     area: float
     found: Share | None
     alarms: Share | None
+    quiet: Share | None
 
 
-def scores(members: Sequence[Member], worse: Mapping[str, str]) -> list[Score]:
-    """All measures, the best at ordering classifiers first; `worse` says which direction speaks for reliance."""
-    names = dict.fromkeys(name for member in members for name in member.means)
-    found = [_score(name, members, -1.0 if worse.get(name) == "lower" else 1.0) for name in names]
+def scores(members: Sequence[Member]) -> list[Score]:
+    """All measures, the best at ordering classifiers first."""
+    worse = {name: own for member in members for name, own in member.worse.items()}
+    found = [_score(name, members, -1.0 if own == "lower" else 1.0) for name, own in worse.items()]
     return sorted(found, key=lambda own: (np.isnan(own.rank), -own.rank))
 
 
 def _score(name: str, members: Sequence[Member], sign: float) -> Score:
-    having = [(own.reliance, sign * value) for own in members if (value := own.means.get(name)) is not None]
+    pairs = _pairs(name, members, sign)
     reliant = [sign * value for _, value in _classes(name, members, reliant=True)]
     free = [sign * value for _, value in _classes(name, members, reliant=False)]
     flags = "verdict" if name == "swap_gap" else name
     return Score(
         name,
-        len(having),
-        spearman(*zip(*having, strict=True)) if len(having) > 2 else float("nan"),
+        len(pairs[0]),
+        spearman(*pairs),
+        spearman_interval(*pairs),
+        spearman(*_pairs(name, [own for own in members if own.name not in SCALED], sign)),
         auroc(reliant, free),
         _flagged(flags, name, members, reliant=True),
         _flagged(flags, name, members, reliant=False),
+        _flagged(flags, name, [own for own in members if relies_on_nothing(own)], reliant=False),
     )
+
+
+def _pairs(name: str, members: Sequence[Member], sign: float) -> tuple[list[float], list[float]]:
+    """True reliance and the figure of those that have it."""
+    known = [(own.reliance, sign * value) for own in members if (value := own.means.get(name)) is not None]
+    return [reliance for reliance, _ in known], [value for _, value in known]
+
+
+def relies_on_nothing(member: Member) -> bool:
+    """Whether the cues of no class count."""
+    return max(abs(value) for value in member.truth.values()) <= NOTHING
 
 
 def _classes(name: str, members: Sequence[Member], *, reliant: bool) -> list[tuple[tuple[str, str], float]]:
@@ -88,26 +117,34 @@ def _flagged(flags: str, name: str, members: Sequence[Member], *, reliant: bool)
     return Share(count, len(asked), wilson(count, len(asked)))
 
 
-def write(
-    members: Sequence[Member], scored: Sequence[Scored], worse: Mapping[str, str], document: Path, per_class: int
-) -> None:
+def write(members: Sequence[Member], scored: Sequence[Scored], document: Path, per_class: int) -> None:
     """Write the tables into the document, and everything measured beside it."""
-    found = scores(members, worse)
+    members = with_robustness(members)
+    found = scores(members)
     classes = sorted({known for member in members for known in member.truth})
-    shown = ["swap_gap", *(own.measure for own in found[:4] if own.measure != "swap_gap"), PUBLISHED]
+    best = {own.measure.partition(".")[0]: own.measure for own in reversed(found)}
+    others = [own.measure for own in found if own.measure in best.values() and own.measure not in FIRST]
+    shown = [FIRST[0], *others[:SHOWN], *FIRST[1:]]
     parts = [
-        f"{len(members)} classifiers, {per_class} pictures of each of {len(classes)} classes.\n",
+        f"{len(members)} classifiers, {sum(map(relies_on_nothing, members))} of them reliant on nothing; {per_class} "
+        f"pictures of each of {len(classes)} classes.\n",
         f"### The measures\n\n{_measures(found)}",
-        f"### The classifiers\n\n{_members(members, list(dict.fromkeys(shown)))}",
+        f"### The classifiers\n\n{_members(members, shown)}",
         f"### True reliance by class\n\n{_truth(members, classes)}",
         f"### Planted artefacts\n\n{_artefacts(scored)}",
     ]
     figures = {
-        "scores": [asdict(own) for own in found],
+        "scores": [_scored(own) for own in found],
         "members": [_record(own) for own in members],
         "artefacts": [asdict(own) for own in scored],
     }
     write_document(document, "\n".join(parts), figures)
+
+
+def _scored(score: Score) -> dict[str, Any]:
+    """What is kept of a measure; JSON has no NaN."""
+    every = asdict(score)
+    return {key: None if isinstance(own, float) and np.isnan(own) else own for key, own in every.items()}
 
 
 def _record(member: Member) -> dict[str, Any]:
@@ -118,21 +155,34 @@ def _record(member: Member) -> dict[str, Any]:
 
 
 def _measures(found: Sequence[Score]) -> str:
-    header = ("measure", "Spearman", "AUROC of classes", "relied on, flagged", "free, flagged", "classifiers")
+    header = ("measure", "Spearman", "without the surer and less sure", "AUROC of classes", "relied on, flagged",
+              "free, flagged", "of these, of classifiers that rely on nothing", "classifiers")  # fmt: skip
     return table(
         header,
         [
             (
-                f"**{own.measure}**" if own.measure in ("swap_gap", PUBLISHED) else own.measure,
-                _signed(own.rank),
-                decimal(own.area),
-                share(own.found) if own.found else "",
-                share(own.alarms) if own.alarms else "",
+                f"**{own.measure}**" if own.measure in FIRST else own.measure,
+                _ranked(own),
+                _places(own.unscaled),
+                "" if np.isnan(own.area) else decimal(own.area),
+                *(share(flags) if flags else "" for flags in (own.found, own.alarms, own.quiet)),
                 str(own.members),
             )
             for own in found
         ],
     )
+
+
+def _ranked(score: Score) -> str:
+    if score.interval is None:
+        return ""
+    low, high = (f"{own:.2f}" for own in (score.interval.low, score.interval.high))
+    return f"{_places(score.rank)} ({low} to {high})".replace("0.", ".").replace("-", "−")
+
+
+def _places(rank: float) -> str:
+    """Three: the best lie close together."""
+    return "" if np.isnan(rank) else f"{rank:.3f}".replace("0.", ".").replace("-", "−")
 
 
 def _members(members: Sequence[Member], shown: Sequence[str]) -> str:
