@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
@@ -63,8 +64,14 @@ def gate(
         decide(client, audit, wanted, folder)
 
 
-def read(rules: Path, baseline: str | None) -> Asked:
-    """Read what a gate needs before anything is sent; what cannot be read is wrong usage."""
+def read(rules: Path, baseline: str | None, measured: Collection[str] | None = None) -> Asked:
+    """Read what a gate needs before anything is sent; what cannot be read is wrong usage.
+
+    Args:
+        rules: the file.
+        baseline: id of an audit, or file of its report.
+        measured: names of the measurements that the audit to come was asked for.
+    """
     from jobs.errors import Invalid
     from jobs.gate import check_rules
     from jobs.gate_rules import LARGEST_FILE, read_rules
@@ -72,7 +79,7 @@ def read(rules: Path, baseline: str | None) -> Asked:
     try:
         with rules.open("rb") as file:
             text = file.read(LARGEST_FILE + 1).decode()
-        check_rules(read_rules(text))
+        check_rules(read_rules(text), measured)
         report = json.loads(Path(baseline).read_bytes()) if baseline and Path(baseline).is_file() else None
     except Invalid as error:
         raise typer.BadParameter(f"{error.message} {error.remedy or ''}".strip(), param_hint=str(rules)) from error
