@@ -64,7 +64,7 @@ class AuditRequest(BaseModel):
             except ValidationError as error:
                 problems += [
                     {
-                        "type": PydanticCustomError(own["type"], own["msg"].replace("{", "{{").replace("}", "}}")),
+                        "type": PydanticCustomError(own["type"], own["msg"].removeprefix("Value error, ")),
                         "loc": (name, *own["loc"]),
                         "input": own["input"],
                     }

@@ -184,7 +184,10 @@ def from_validation(error: RequestValidationError) -> Problem:
     if any(fault["type"] == "json_invalid" for fault in faults):
         reason = faults[0].get("ctx", {}).get("error", "syntax error")
         return Problem("malformed", f"The body is not JSON: {reason}.", field="body", remedy="Send valid JSON.")
-    errors = [FieldError(field=_field_name(fault["loc"]), detail=fault["msg"]) for fault in faults]
+    errors = [
+        FieldError(field=_field_name(fault["loc"]), detail=fault["msg"].removeprefix("Value error, "))
+        for fault in faults
+    ]
     more = f" ({len(errors) - 1} more)" if len(errors) > 1 else ""
     return Problem("invalid", f"{errors[0].field}: {errors[0].detail}{more}", field=errors[0].field, errors=errors)
 

@@ -118,7 +118,9 @@ def test_shards_and_batches_change_nothing() -> None:
 
 def test_the_data_set_must_be_named() -> None:
     assert refused(NAME, {})[0] == "measurements.spurious-only.dataset"
-    assert refused(NAME, {"dataset": "mine"})[0] == "measurements.spurious-only.dataset"
+    field, message = refused(NAME, {"dataset": "mine"})
+    assert field == "measurements.spurious-only.dataset"
+    assert message.endswith("'^[0-9a-f]{64}$'")
 
 
 def uploaded(installation: Installation, folder: Path, content: Mapping[str, int]) -> str:
