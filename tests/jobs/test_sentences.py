@@ -19,8 +19,9 @@ from jobs.figures import Figure, mean, percent, share
 from jobs.findings import Findings, Model
 from jobs.measurements import measurements
 from jobs.metrics import declared_metrics
+from jobs.readings import flagged_in_words
 from jobs.reduction import find
-from jobs.sections import Section
+from jobs.sections import Entry, Section
 from models.bank import Bank
 from models.classifiers.linear_head import LinearHead
 from tests.jobs import world
@@ -166,6 +167,14 @@ def test_sentences_that_were_none(
 def test_the_point_of_a_curve_is_read_as_a_sentence(sections: dict[str, Section]) -> None:
     (own,) = (series for series in sections["natural-pictures"].series if series.of == "hen")
     assert re.match(r"Of these pictures of hen [\d.]+ % are classified right \(", own.points[0].figure.reading)
+
+
+def test_more_flagged_classes_than_a_sentence_holds_are_counted() -> None:
+    figure = Figure(value=0.2, low=0.1, high=0.3, n=30, reading="It is.")
+    entries = [Entry(metric="gap", of=f"bird {i}", figure=figure, p_value=0.0, flagged=True) for i in range(10)]
+    said = flagged_in_words(entries, "gap", "It costs")
+    assert said.startswith("It costs in 10 of 10 classes tested: bird 0, bird 1")
+    assert said.endswith("bird 7 and 2 more.")
 
 
 def test_what_is_withheld_says_why_in_words() -> None:
