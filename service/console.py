@@ -6,8 +6,9 @@ import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from enum import IntEnum
+from typing import Any
 
-from rich.console import Console
+from rich.console import Console, RenderableType
 from rich.markup import escape
 from rich.progress import (
     BarColumn,
@@ -60,9 +61,16 @@ def complain(message: str, field: str | None = None, remedy: str | None = None) 
         err.print(f"[bold]remedy:[/] {escape(remedy)}")
 
 
+class _Rows(Table):
+    """A table whose texts are no markup: names of people's files and classes may hold brackets."""
+
+    def add_row(self, *cells: RenderableType | None, **keys: Any) -> None:
+        super().add_row(*(Text(cell) if isinstance(cell, str) else cell for cell in cells), **keys)
+
+
 def table(*columns: str, title: str | None = None) -> Table:
-    """An empty table in the house style."""
-    made = Table(title=title, title_justify="left", box=None, pad_edge=False, header_style="bold")
+    """An empty table in the house style, which shows texts as they are."""
+    made = _Rows(title=title, title_justify="left", box=None, pad_edge=False, header_style="bold")
     for column in columns:
         made.add_column(column, overflow="fold")
     return made

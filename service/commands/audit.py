@@ -150,4 +150,4 @@ def finish(client: Client, job: JobRecord, folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     for name, media_type in (("report.json", "application/json"), ("report.html", "text/html")):
         (folder / name).write_bytes(client.report_bytes(job.id, media_type))
-    out.print(f"\nreport: {(folder / 'report.html').resolve()}", soft_wrap=True)
+    out.print(f"\nreport: {(folder / 'report.html').resolve()}", soft_wrap=True, markup=False)

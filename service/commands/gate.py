@@ -106,7 +106,7 @@ def decide(client: Client, audit: str, wanted: Asked, folder: Path) -> NoReturn:
     (folder / "gate.json").write_bytes(found.to_json())
     (folder / "gate.xml").write_bytes(junit(found))
     (folder / "gate.md").write_text(summary(found), encoding="utf-8")
-    out.print(f"\nverdict: {(folder / 'gate.md').resolve()}", soft_wrap=True)
+    out.print(f"\nverdict: {(folder / 'gate.md').resolve()}", soft_wrap=True, markup=False)
     raise Decided(found.verdict)
 
 
