@@ -369,6 +369,20 @@ def test_the_model_card_says_what_was_audited_what_was_found_and_what_it_cannot_
     assert card in unescape(render_html(*reliant))
 
 
+def test_a_row_of_the_model_card_says_whose_it_is_and_which_way_is_worse(reliant: Published) -> None:
+    section = section_of("the well")
+    level = Metric(name="level", title="Level", unit="energy", worse="neither", about="How full.")
+    above = section.entries[0].model_copy(update={"metric": "level", "part": None})
+    told = section.model_copy(update={"metrics": (level, *section.metrics), "entries": (above, *section.entries)})
+    card = model_card(reliant[0].model_copy(update={"sections": (told,)}))
+    rows = [line for line in card.splitlines() if line.startswith("|")]
+    assert "Swap gap, the headline \\(higher is worse\\)" in card
+    assert rows[-1].startswith("| the well: the well \\(lower is worse\\) | 3.50 |")
+    assert not any("Level" in row for row in rows)
+    listed = [line for line in card.splitlines() if line.startswith("- ")]
+    assert "- Flagged classes: hen." in listed
+
+
 def test_the_page_can_be_used_by_keyboard_and_read_aloud(reliant: Published) -> None:
     page = Page(render_html(*reliant))
     assert ("html", {"lang": "en"}) in page.elements
