@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from pydantic import ValidationError
 
+from jobs.errors import in_words
 from service.commands.connection import connect
 from service.console import byte_progress, err, lines, out, table
 
@@ -27,7 +28,7 @@ def read_spec(file: Path) -> ClassifierSpec:
     try:
         return ClassifierSpec.model_validate_json(file.read_bytes())
     except ValidationError as error:
-        faults = "; ".join(f"{'.'.join(map(str, e['loc'])) or 'file'}: {e['msg']}" for e in error.errors())
+        faults = "; ".join(f"{'.'.join(map(str, e['loc'])) or 'file'}: {in_words(e['msg'])}" for e in error.errors())
         raise typer.BadParameter(f"{file}: {faults}") from error
     except OSError as error:
         raise typer.BadParameter(f"{file} cannot be read: {error.strerror}") from error

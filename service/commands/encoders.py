@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from pydantic import ValidationError
 
+from jobs.errors import in_words
 from jobs.settings import Settings
 from jobs.store import Store
 from service.commands import training
@@ -234,7 +235,7 @@ def _declared(given: bytes | dict[str, Any]) -> EncoderDeclaration:
             return EncoderDeclaration.model_validate_json(given)
         return EncoderDeclaration.model_validate(given)
     except ValidationError as error:
-        faults = "; ".join(f"{'.'.join(map(str, e['loc'])) or 'file'}: {e['msg']}" for e in error.errors())
+        faults = "; ".join(f"{'.'.join(map(str, e['loc'])) or 'file'}: {in_words(e['msg'])}" for e in error.errors())
         raise typer.BadParameter(faults) from error
 
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import typer
 from pydantic import BaseModel, ValidationError
 
+from jobs.errors import in_words
 from service.commands.classifiers import read_spec, send_classifier
 from service.commands.datasets import send_dataset
 
@@ -51,9 +52,7 @@ def asked(kind: type[Request], fields: dict[str, Any]) -> Request:
         return kind.model_validate({name: value for name, value in fields.items() if value is not None})
     except ValidationError as error:
         raise typer.BadParameter(
-            "; ".join(
-                f"{'.'.join(map(str, e['loc']))}: {e['msg'].removeprefix('Value error, ')}" for e in error.errors()
-            )
+            "; ".join(f"{'.'.join(map(str, e['loc']))}: {in_words(e['msg'])}" for e in error.errors())
         ) from error
 
 
