@@ -150,6 +150,7 @@ def test_an_audit_reads_a_second_data_set_and_reports_it(in_process: Installatio
     numbers = {e["of"]: e["figure"]["n"] for e in section["entries"] if e["metric"] == "false_trigger_rate"}
     assert numbers == {None: 25, FOLDERS[0]: 25, FOLDERS[1]: 7}
     assert report["findings"]["skipped"]["class_not_in_bank"] == 1
+    assert report["headline"]["withheld"] == "cue-swaps was not measured"
 
 
 def test_a_second_data_set_that_is_not_there_or_of_other_classes_is_refused_by_name(
