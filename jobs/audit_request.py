@@ -7,6 +7,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
+from jobs.errors import in_words
 from jobs.measurement import Measurement
 from jobs.measurements import measurements
 from models.corruptions import CORRUPTIONS, GAUSSIAN_NOISE
@@ -64,7 +65,7 @@ class AuditRequest(BaseModel):
             except ValidationError as error:
                 problems += [
                     {
-                        "type": PydanticCustomError(own["type"], own["msg"].replace("{", "{{").replace("}", "}}")),
+                        "type": PydanticCustomError(own["type"], in_words(own["msg"])),
                         "loc": (name, *own["loc"]),
                         "input": own["input"],
                     }

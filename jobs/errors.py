@@ -53,3 +53,8 @@ class StoreFull(Unavailable):
 
 class Cancelled(JobsError):
     """The job was cancelled while it ran; whoever works on it stops at once."""
+
+
+def in_words(message: str) -> str:
+    """What pydantic says of a fault, without the prefix it puts before the words of our own validators."""
+    return message.removeprefix("Value error, ")

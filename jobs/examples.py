@@ -28,7 +28,7 @@ from models.backbone import Backbone
 from models.bank import Bank, Feature
 from models.corruptions import CORRUPTIONS, draws_of_sample
 from models.geometry import Preprocessing
-from models.masks import Selection
+from models.masks import Selection, union
 
 MOST_FEATURES, MOST_OF_ONE_CLASS = 6, 2
 MOST_SWAPS = 3
@@ -114,12 +114,14 @@ class SwapExample:
     Attributes:
         worst: which picture, and the probabilities of its class: control with `same`, tested with `other`.
         other_class: whose features `other` shows.
-        picture, same, other: unchanged; with the features of another picture of its class; with those of another class.
+        picture, overlay, same, other: unchanged; with its spurious features lit and outlined; with the features of
+            another picture of its class; with those of another class.
     """
 
     worst: Worst
     other_class: str
     picture: str
+    overlay: str
     same: str
     other: str
 
@@ -176,12 +178,21 @@ def swap_exhibits(
 
 @torch.inference_mode()
 def _swap_example(entry: WorstSwap, views: Sequence[View], viewer: Viewer) -> SwapExample:
-    spurious, core = regions(viewer.see(views)[1])
+    seen = viewer.see(views)[1]
+    spurious, core = regions(seen)
     inputs = [view.classifier_pixels for view in views]
     donors = [Donor(views[i].row, inputs[i], spurious[i], core[i]) for i in (1, 2)]
     shown = [inputs[0], *(swap(inputs[0], spurious[0], core[0], donor) for donor in donors)]
-    picture, same, other = (data_uri(_enlarged(pixels.float() / 255)) for pixels in shown)
-    return SwapExample(entry.worst, viewer.bank.classes[views[2].class_index], picture, same, other)
+    picture, same, other = (_enlarged(pixels.float() / 255) for pixels in shown)
+    mask = _enlarged(union(seen.masks, seen.spurious)[:1].cpu(), smooth=True)[0]
+    return SwapExample(
+        worst=entry.worst,
+        other_class=viewer.bank.classes[views[2].class_index],
+        picture=data_uri(picture),
+        overlay=data_uri(spotlight(picture, mask)),
+        same=data_uri(same),
+        other=data_uri(other),
+    )
 
 
 def _strongest(

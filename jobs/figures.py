@@ -74,7 +74,7 @@ class Estimate:
     def figure(self, lead: str, tail: str, show: Callable[[float], str]) -> Figure:
         """The figure and its reading "`lead` value `tail` (95 % interval ..., n pictures)."."""
         if not self.enough:
-            reason = f"{self.n} pictures are too few, at least {MINIMUM_PICTURES} are needed"
+            reason = too_few(self.n, self.classes)
             return Figure(
                 value=None,
                 low=None,
@@ -86,14 +86,23 @@ class Estimate:
             )
         low, high = self.interval.low, self.interval.high
         over = f"{self.n:,} pictures" + (f" of {counted(self.classes)}" if self.classes is not None else "")
+        said = " ".join(filter(None, (lead, show(self.value), tail)))
         return Figure(
             value=self.value,
             low=low,
             high=high,
             n=self.n,
             classes=self.classes,
-            reading=f"{lead} {show(self.value)} {tail} (95 % interval {show(low)} to {show(high)}, {over}).",
+            reading=f"{said} (95 % interval {show(low)} to {show(high)}, {over}).",
         )
+
+
+def too_few(n: int, classes: int | None = None) -> str:
+    """Why a figure on n pictures is withheld; `classes` where it is a mean over those with pictures enough."""
+    if classes == 0:
+        return f"too few pictures, no class has {MINIMUM_PICTURES} for it"
+    have = "1 picture is too few" if n == 1 else f"{n} pictures are too few"
+    return f"{have}, at least {MINIMUM_PICTURES} are needed"
 
 
 def generator_of(seed: int, *names: object) -> np.random.Generator:

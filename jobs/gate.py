@@ -8,7 +8,7 @@ widened until all of them together hold at 95 % (Bonferroni).
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from statistics import NormalDist
 from typing import Literal
@@ -16,10 +16,10 @@ from typing import Literal
 from pydantic import Field
 
 from jobs.comparison import Comparison
+from jobs.errors import Invalid
 from jobs.figures import MINIMUM_PICTURES, Figure
 from jobs.findings import Model
 from jobs.gate_rules import Operator, Rule, refused
-from jobs.measurements import measurements
 from jobs.metrics import Place, close_matches, declared_metrics, figures_of, metrics_of, unknown_metric
 from jobs.report import Report
 from jobs.robustness import name_of
@@ -166,17 +166,22 @@ def judge(report: Report, rules: Sequence[Rule], comparison: Comparison | None =
     )
 
 
-def check_rules(rules: Sequence[Rule]) -> None:
+def check_rules(rules: Sequence[Rule], measured: Collection[str] | None = None) -> None:
     """Find out before there is an audit what can be known to be wrong with rules.
 
+    Args:
+        rules: of a gate.
+        measured: measurements of the audit to come, where they are known.
+
     Raises:
-        Invalid: A rule names a metric that no audit has, or a value in another unit.
+        Invalid: A rule names a metric that no audit has or this one will not have, or a value in another unit.
     """
     known = declared_metrics()
     for number, rule in enumerate(rules, 1):
+        _bound(number, rule, known)
         metric = rule.parts[0]
-        if metric in known or metric.partition(".")[0] not in measurements():
-            _bound(number, rule, known)
+        if measured is not None and "." in metric and metric.partition(".")[0] not in measured:
+            raise _not_measured(number, rule, metric)
 
 
 def _bound(number: int, rule: Rule, metrics: Mapping[str, Metric]) -> _Bound:
@@ -187,9 +192,14 @@ def _bound(number: int, rule: Rule, metrics: Mapping[str, Metric]) -> _Bound:
         raise refused(number, rule, error.message.rstrip("."), error.remedy)
     unit = metrics[metric].unit if rule.against is None else of_difference(metrics[metric].unit)
     try:
-        return _Bound(operator, parse(written, unit), unit, 1)
+        return _Bound(operator, parse(written, unit, change=rule.against is not None), unit, 1)
     except ValueError as error:
         raise refused(number, rule, str(error)) from error
+
+
+def _not_measured(number: int, rule: Rule, metric: str) -> Invalid:
+    remedy = f"Audit with `--measure {metric.partition('.')[0]}`."
+    return refused(number, rule, f"this audit does not measure {metric}", remedy)
 
 
 def _changes(comparison: Comparison) -> Iterator[_Case]:
@@ -208,8 +218,7 @@ def _judge(
     metric, operator, _ = rule.parts
     metrics = metrics_of(report)
     if metric not in metrics and metric in declared_metrics():
-        remedy = f"Audit with `--measure {metric.partition('.')[0]}`."
-        raise refused(number, rule, f"this audit did not measure {metric}", remedy)
+        raise _not_measured(number, rule, metric)
     bound = _bound(number, rule, metrics)
     if rule.against is None:
         known = own

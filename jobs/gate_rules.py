@@ -62,11 +62,12 @@ def read_rules(text: str) -> tuple[Rule, ...]:
     Raises:
         Invalid: The file is too large, is no TOML, or has no rules or one that cannot be read, which is named.
     """
-    if len(text.encode()) > LARGEST_FILE:
+    if len(text.encode(errors="replace")) > LARGEST_FILE:
         raise _unreadable(f"The rules are larger than {LARGEST_FILE // 1024} KiB", "Split them into several gates.")
     try:
+        text.encode()  # half a pair of surrogates is a character to JSON and to nothing else
         given = tomllib.loads(text)
-    except (tomllib.TOMLDecodeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:  # tomllib has numbers of over 4,300 digits refused by int()
         raise _unreadable(f"The rules are no TOML: {error}", "See docs/gate.md for an example.") from error
     tables = given.pop("rule", None)
     if given:

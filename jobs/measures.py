@@ -43,9 +43,17 @@ class Measure:
         """Every figure has draws of its own, whatever else is reported beside it."""
         return generator_of(seed, self.name, len(keys), *keys[:1])
 
-    def figure(self, estimate: Estimate, subject: str) -> Figure:
-        """The figure for people."""
-        return estimate.figure(self.lead, self.tail.replace("{subject}", subject), self.show)
+    def figure(self, estimate: Estimate, subject: str, worse: Worse | None = None) -> Figure:
+        """The figure for people.
+
+        Args:
+            estimate: what it is.
+            subject: what the pictures are of.
+            worse: where the direction depends on what is measured, as on the label of a feature.
+        """
+        direction = worse or self.worse
+        said = "neither direction" if direction == "neither" else direction
+        return estimate.figure(self.lead, f"{self.tail.replace('{subject}', subject)}; {said} is worse", self.show)
 
 
 SPURIOUS_EVIDENCE, CORE_EVIDENCE = "spurious_evidence", "core_evidence"
@@ -213,6 +221,6 @@ def evidence_balance(spurious: Estimate, core: Estimate, subject: str) -> Figure
     return less(spurious, core).figure(
         "Noise on the spurious features takes",
         f"of evidence more than noise on the core features, each beyond the same noise elsewhere, "
-        f"on the pictures {subject}",
+        f"on the pictures {subject}; higher is worse",
         nats,
     )

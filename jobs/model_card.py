@@ -11,10 +11,10 @@ from jobs.units import show
 MOST_NAMES = 20
 
 _FIGURES: tuple[tuple[str, str, Unit], ...] = (
-    ("swap_gap", "Swap gap (headline)", "points"),
-    ("clean_accuracy", "Accuracy on unchanged pictures", "share"),
-    ("core_accuracy", "Accuracy with noise on the spurious features", "share"),
-    ("spurious_control_accuracy", "Accuracy with that noise elsewhere (control)", "share"),
+    ("swap_gap", "Swap gap, the headline (higher is worse)", "points"),
+    ("clean_accuracy", "Accuracy on unchanged pictures (lower is worse)", "share"),
+    ("core_accuracy", "Accuracy with noise on the spurious features (lower is worse)", "share"),
+    ("spurious_control_accuracy", "Accuracy with that noise elsewhere, the control", "share"),
 )
 
 
@@ -41,11 +41,10 @@ def model_card(report: Report) -> str:
             "### What was found",
             "",
             markdown.table(("mean over classes", "value", "95 % interval", "pictures"), _rows(report)),
-            f"Flagged classes: {_names(report.flagged)}.",
-            f"Classes about which nothing can be said: {_names(report.unjudged)}.",
-            "",
+            f"- Flagged classes: {_names(report.flagged)}.",
+            f"- Classes about which nothing can be said: {_names(report.unjudged)}.",
             *[f"- {escaped(section.title)}: {escaped(_said(section))}" for section in report.sections],
-            *([""] if report.sections else []),
+            "",
             "### What this cannot say",
             "",
             *[f"- {escaped(sentence)}" for sentence in report.reservations],
@@ -60,8 +59,7 @@ def _rows(report: Report) -> list[tuple[str, ...]]:
         first = _first(section)
         if first is not None:
             metric, figure = first
-            worse = "" if metric.worse == "neither" else f" ({metric.worse} is worse)"
-            rows.append(_row(f"{metric.title}{worse}", figure, metric.unit))
+            rows.append(_row(f"{section.title}: {metric.title} ({metric.worse} is worse)", figure, metric.unit))
     return rows
 
 
@@ -72,8 +70,8 @@ def _row(title: str, figure: Figure, unit: Unit) -> tuple[str, ...]:
 
 
 def _first(section: Section) -> tuple[Metric, Figure] | None:
-    """The first metric that has one figure over all classes, and that figure."""
-    for metric in section.metrics:
+    """The first metric of which a direction is worse and that has one figure over all classes, and that figure."""
+    for metric in (metric for metric in section.metrics if metric.worse != "neither"):
         own = [entry for entry in section.entries if entry.metric == metric.name and entry.of is None]
         if len(own) == 1:
             return metric, own[0].figure

@@ -134,7 +134,7 @@ class OwnHeadTally(Tally):
         overall = [mean([own[name, None] for own in estimates.values()]) for name in ("cue_evidence", "cue_share")]
         entries = [
             Entry(metric="cue_evidence", figure=_evidence_figure(overall[0], "where a class's cues show")),
-            Entry(metric="cue_share", figure=_share_figure(overall[1], "of the classes' scores")),
+            Entry(metric="cue_share", figure=_share_figure(overall[1], "of a class's score", "its spurious features")),
         ]
         for class_index, own in estimates.items():
             entries += self._entries(class_index, own)
@@ -212,7 +212,7 @@ class OwnHeadTally(Tally):
         for place, feature in ((None, None), *enumerate(features)):
             number = None if feature is None else feature.feature_index
             what = "its spurious features" if feature is None else f"feature {number}"
-            share = _share_figure(own["cue_share", place], f"of the score of {name} with {what}")
+            share = _share_figure(own["cue_share", place], f"of the score of {name}", what)
             shown = _evidence_figure(own["cue_evidence", place], f"where {name} shows {what}")
             yield Entry(metric="cue_evidence", of=name, feature=number, figure=shown)
             yield Entry(metric="cue_share", of=name, feature=number, figure=share)
@@ -234,7 +234,7 @@ class OwnHeadTally(Tally):
                 value, half = float(directions[place, j]), NORMAL_95 * float(error[j])
                 estimate = Estimate(value, Interval(value - half, value + half), whole.count, np.zeros(DRAWS), -np.inf)
                 lead = f"Own feature {j} enters the direction of feature {feature.feature_index} of {name} with"
-                figure = estimate.figure(lead, "", index)
+                figure = estimate.figure(lead, "of its length; neither direction is worse", index)
                 yield Entry(
                     metric="loading", of=name, feature=feature.feature_index, part=f"own feature {j}", figure=figure
                 )
@@ -259,7 +259,7 @@ def _showing(alpha: NDArray[np.float64], features: Sequence[Feature]) -> NDArray
 
 
 def _share(score: NDArray[np.float64], along: NDArray[np.float64], n: int, generator: np.random.Generator) -> Estimate:
-    """cov(u, v) / var(v) with the normal interval of its linearisation (delta method)."""
+    """cov(u, v) / var(v), about 1 at most, with the normal interval of its linearisation (delta method)."""
     v, vv, vvvv = score / max(n, 1)
     u, uv, uuvv, uvvv = along / max(n, 1)
     variance = vv - v**2
@@ -267,13 +267,14 @@ def _share(score: NDArray[np.float64], along: NDArray[np.float64], n: int, gener
         return Estimate(0.0, Interval(0.0, 0.0), n, np.zeros(DRAWS), lowest=-np.inf)
     value = (uv - u * v) / variance
     error = sqrt(max(0.0, uuvv - 2 * value * uvvv + value**2 * vvvv) / (n - 1)) / variance
-    interval = Interval(value - NORMAL_95 * error, value + NORMAL_95 * error)
+    interval = Interval(value - NORMAL_95 * error, min(value + NORMAL_95 * error, max(1.0, value)))
     return Estimate(float(value), interval, n, generator.normal(value, error, DRAWS), lowest=-np.inf)
 
 
-def _share_figure(estimate: Estimate, tail: str) -> Figure:
-    return estimate.figure("A share of", f"{tail} lies along own features that go with spurious ones", index)
+def _share_figure(estimate: Estimate, score: str, what: str) -> Figure:
+    tail = f"of the variation {score} lies along own features that go with {what}; neither direction is worse"
+    return estimate.figure("A share of", tail, index)
 
 
 def _evidence_figure(estimate: Estimate, tail: str) -> Figure:
-    return estimate.figure("Higher is worse: own features that go with spurious ones add", tail, nats)
+    return estimate.figure("Own features that go with spurious ones add", f"{tail}; higher is worse", nats)

@@ -27,6 +27,7 @@ from jobs.settings import Settings
 from jobs.shards import ShardPlan
 from jobs.store import Store
 from jobs.subjects import find_bank, load_backbone
+from jobs.unmeasured import explained
 
 SKIPPED_COLUMNS = ("sample", "row", "class", "reason", "detail")
 
@@ -57,7 +58,7 @@ def publish(store: Store, settings: Settings, request: AuditRequest, plan: Shard
                 tally.add(table)
         store.write_file(f"{folder}/skipped.parquet", skipped)
     _take_in_again(tallies, store, plan)
-    findings = find(counts, bank, request.seed)
+    findings = explained(find(counts, bank, request.seed), request.measurements)
     sections = [tally.section() for tally in tallies]
     report = make_report(plan.job, code_version, request, classifier, dataset, bank, counts, findings, sections)
     viewer = Viewer(

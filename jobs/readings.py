@@ -71,5 +71,6 @@ def flagged_in_words(entries: Sequence[Entry], metric: str, finding: str) -> str
         return "No class has pictures enough to be tested."
     found = (entry.of for entry in entries if entry.metric == metric and entry.flagged)
     flagged = list(dict.fromkeys(name for name in found if name is not None))
-    names = ", ".join(flagged[:MOST_NAMES]) + (", ..." if len(flagged) > MOST_NAMES else "")
+    more = f" and {len(flagged) - MOST_NAMES:,} more" if len(flagged) > MOST_NAMES else ""
+    names = ", ".join(flagged[:MOST_NAMES]) + more
     return f"{finding} in {len(flagged)} of {counted(len(tested))} tested" + (f": {names}." if flagged else ".")

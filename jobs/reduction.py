@@ -17,7 +17,7 @@ from jobs.measures import (
     Measure,
     evidence_balance,
 )
-from jobs.sections import ERROR_RATE
+from jobs.sections import ERROR_RATE, Worse
 from models.bank import Bank
 from models.bank import Feature as LabelledFeature
 from models.statistics import benjamini_hochberg, more_often_right
@@ -169,7 +169,8 @@ def _class(
 
 def _feature(counts: Counts, feature: LabelledFeature, class_name: str, seed: int) -> FeatureFindings:
     key = counts.feature(feature.class_index, feature.feature_index)
-    figures = {m.name: m.figure(_estimate(counts, m, [key], seed), f"of {class_name}") for m in FEATURE_MEASURES}
+    worse: Worse = "higher" if feature.label == "spurious" else "lower"
+    figures = {m.name: m.figure(_estimate(counts, m, [key], seed), f"of {class_name}", worse) for m in FEATURE_MEASURES}
     return FeatureFindings(
         feature=feature.feature_index,
         rank=feature.rank,

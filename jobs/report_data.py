@@ -17,28 +17,28 @@ DIGITS = 7
 
 MEASURES: tuple[tuple[str, str, Unit, bool], ...] = (
     ("clean_accuracy", "Clean accuracy", "share", False),
-    ("swap_gap", "Swap gap: spurious features of the own less those of another class", "points", True),
-    ("swap_same_accuracy", "… with those of another picture of the class", "share", True),
-    ("swap_other_accuracy", "… with those of another class", "share", True),
-    ("swap_evidence", "… evidence", "nats", True),
+    ("swap_gap", "Swap gap: accuracy lost to spurious features of another class", "points", True),
+    ("swap_same_accuracy", "… accuracy with those of another picture of the class", "share", True),
+    ("swap_other_accuracy", "… accuracy with those of another class", "share", True),
+    ("swap_evidence", "… evidence lost", "nats", True),
     ("core_accuracy", "Core accuracy (noise on spurious features)", "share", True),
     ("spurious_control_accuracy", "… its control (the same noise elsewhere)", "share", True),
-    ("spurious_control_difference", "… control less tested", "points", True),
-    ("spurious_drop", "… clean less tested", "points", True),
-    ("spurious_evidence", "… evidence, control less tested", "nats", True),
+    ("spurious_control_difference", "… accuracy lost beyond the control", "points", True),
+    ("spurious_drop", "… accuracy lost against the clean picture", "points", True),
+    ("spurious_evidence", "… evidence lost beyond the control", "nats", True),
     ("spurious_accuracy", "Spurious accuracy (noise on core features)", "share", False),
-    ("core_control_accuracy", "… its control", "share", False),
-    ("core_control_difference", "… control less tested", "points", False),
-    ("core_evidence", "… evidence, control less tested", "nats", False),
-    ("evidence_balance", "Spurious less core evidence", "nats", True),
+    ("core_control_accuracy", "… its control (the same noise elsewhere)", "share", False),
+    ("core_control_difference", "… accuracy lost beyond the control", "points", False),
+    ("core_evidence", "… evidence lost beyond the control", "nats", False),
+    ("evidence_balance", "Evidence lost to noise on the spurious features less on the core", "nats", True),
     ("rcs", "Relative core sensitivity (RCS)", "index", False),
 )
 """Figures of a class: field of `ClassFindings` and `Overall`, title, unit, whether a spurious feature is needed."""
 
 FEATURE_MEASURES: tuple[tuple[str, str, Unit], ...] = (
-    ("sensitivity", "Clean less noisy", "points"),
-    ("control_difference", "Control less noisy", "points"),
-    ("evidence", "Evidence", "nats"),
+    ("sensitivity", "Accuracy lost", "points"),
+    ("control_difference", "… beyond the control", "points"),
+    ("evidence", "Evidence lost beyond the control", "nats"),
 )
 """Figures of a feature: field of `FeatureFindings`, title, unit."""
 

@@ -19,6 +19,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from jobs.examples import Exhibit, SwapExhibit
 from jobs.figures import counted, nats, percent, points
 from jobs.findings import ClassFindings, Findings
+from jobs.metrics import BUILT_IN
 from jobs.model_card import model_card
 from jobs.plots import Axis, Dot, Plot, histogram, scatter, written
 from jobs.report import Report
@@ -77,6 +78,7 @@ def render_html(report: Report, exhibits: Sequence[Exhibit], swaps: Sequence[Swa
         "sections": sections,
         "most_rows": MOST_ROWS_OF_SECTIONS,
         "measures": MEASURES,
+        "directions": {name: metric.worse for name, metric in BUILT_IN.items()},
         "scales": {**SCALES, "nats": None},
         "verdicts": VERDICTS,
         "scale": evidence,

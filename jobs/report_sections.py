@@ -107,9 +107,10 @@ def views(sections: Sequence[Section]) -> list[SectionView]:
     return [SectionView.of(section, MOST_ENTRIES // len(sections)) for section in sections]
 
 
-def _conspicuous(entry: Entry) -> tuple[bool, float]:
-    """Flagged entries first, then by rising adjusted p-value; the rest stays in its order."""
-    return not entry.flagged, 2.0 if entry.adjusted_p_value is None else entry.adjusted_p_value
+def _conspicuous(entry: Entry) -> tuple[bool, float, bool]:
+    """Flagged entries first, then by rising adjusted p-value, what is withheld last; the rest stays in its order."""
+    adjusted = 2.0 if entry.adjusted_p_value is None else entry.adjusted_p_value
+    return not entry.flagged, adjusted, entry.figure.value is None
 
 
 def _spread(metrics: Sequence[Metric], rows: Sequence[Entry]) -> Plot | None:

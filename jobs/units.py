@@ -20,7 +20,7 @@ class Notation:
     Attributes:
         words: what stands behind the number, the usual form first; "" where nothing does.
         factor: written number / value.
-        largest: absolute value that none exceeds.
+        largest: absolute value that none exceeds; a change of one is up to twice as large.
         show: a value for people.
         example: of a value as it is written.
     """
@@ -34,9 +34,9 @@ class Notation:
 
 NOTATIONS: Mapping[Unit, Notation] = {
     "share": Notation(("%",), 100, 1, percent, "80 %"),
-    "points": Notation(("points", "point"), 100, 2, points, "5 points"),
+    "points": Notation(("points", "point"), 100, 1, points, "5 points"),
     "nats": Notation(("nats", "nat"), 1, math.inf, nats, "0.2 nats"),
-    "index": Notation(("",), 1, 2, index, "0.1"),
+    "index": Notation(("",), 1, 1, index, "0.1"),
     "sigma": Notation(("sigma", "σ"), 1, math.inf, lambda value: f"{value:.2f} σ".replace("-", "−"), "2 sigma"),
     "energy": Notation(("",), 1, math.inf, lambda value: f"{value:.2f}".replace("-", "−"), "3.5"),
 }
@@ -52,8 +52,13 @@ def of_difference(unit: Unit) -> Unit:
     return "points" if unit == "share" else unit
 
 
-def parse(text: str, unit: Unit) -> float:
+def parse(text: str, unit: Unit, *, change: bool = False) -> float:
     """A value as people write it, such as `5 points`.
+
+    Args:
+        text: number and unit.
+        unit: that it must have.
+        change: whether it is of a difference of two such values.
 
     Raises:
         ValueError: It is no number, has another unit or none, or lies out of the unit's range; the message says what
@@ -65,6 +70,6 @@ def parse(text: str, unit: Unit) -> float:
         asked = f"in {notation.words[0]}" if notation.words[0] else "without unit"
         raise ValueError(f"{text[:40]!r} is not a value {asked}; write it as in {notation.example!r}")
     value = float(found[1].replace("−", "-")) / notation.factor
-    if abs(value) > notation.largest or (unit == "share" and value < 0):
+    if abs(value) > notation.largest * (1 + change) or (unit == "share" and value < 0):
         raise ValueError(f"{text[:40]!r} is more than there can be; write it as in {notation.example!r}")
     return value

@@ -6,9 +6,10 @@ import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from enum import IntEnum
+from typing import Any
 
 from pydantic import ValidationError
-from rich.console import Console
+from rich.console import Console, RenderableType
 from rich.markup import escape
 from rich.progress import (
     BarColumn,
@@ -25,6 +26,7 @@ from rich.progress import (
 from rich.table import Table
 from rich.text import Text
 
+from jobs.errors import in_words
 from jobs.records import JobRecord, JobState
 
 PIPED_WIDTH = 240
@@ -63,12 +65,20 @@ def complain(message: str, field: str | None = None, remedy: str | None = None) 
 
 def faults(error: ValidationError, whole: str = "") -> str:
     """What is wrong with which field, in a line; `whole` names the place of what no single field is to blame for."""
-    return "; ".join(f"{'.'.join(map(str, fault['loc'])) or whole}: {fault['msg']}" for fault in error.errors())
+    named = ((".".join(map(str, fault["loc"])) or whole, in_words(fault["msg"])) for fault in error.errors())
+    return "; ".join(f"{place}: {message}" for place, message in named)
+
+
+class _Rows(Table):
+    """A table whose texts are no markup: names of people's files and classes may hold brackets."""
+
+    def add_row(self, *cells: RenderableType | None, **keys: Any) -> None:
+        super().add_row(*(Text(cell) if isinstance(cell, str) else cell for cell in cells), **keys)
 
 
 def table(*columns: str, title: str | None = None) -> Table:
-    """An empty table in the house style."""
-    made = Table(title=title, title_justify="left", box=None, pad_edge=False, header_style="bold")
+    """An empty table in the house style, which shows texts as they are."""
+    made = _Rows(title=title, title_justify="left", box=None, pad_edge=False, header_style="bold")
     for column in columns:
         made.add_column(column, overflow="fold")
     return made

@@ -6,6 +6,7 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
+from jobs.errors import in_words
 from service.problems import FieldError, Problem
 from service.uploads import upload_form
 
@@ -46,7 +47,7 @@ def read_declaration(kind: type[Declaration], text: str | None) -> Declaration:
         return kind.model_validate_json(text)
     except ValidationError as error:
         faults = error.errors(include_url=False)
-        errors = [FieldError(field=".".join(map(str, ("spec", *e["loc"]))), detail=e["msg"]) for e in faults]
+        errors = [FieldError(field=".".join(map(str, ("spec", *e["loc"]))), detail=in_words(e["msg"])) for e in faults]
         problem = "malformed" if faults[0]["type"] == "json_invalid" else "invalid"
         first = errors[0]
         raise Problem(problem, f"{first.field}: {first.detail}", field=first.field, errors=errors) from error

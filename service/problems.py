@@ -17,10 +17,11 @@ from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import Response
 from pydantic import BaseModel, Field
+from pydantic_core import PydanticSerializationError
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from jobs.errors import Conflict, Invalid, JobsError, LimitExceeded, NotFound, Unavailable
+from jobs.errors import Conflict, Invalid, JobsError, LimitExceeded, NotFound, Unavailable, in_words
 from models.errors import ModelsError, UnknownClassError
 
 log = structlog.get_logger(__name__)
@@ -184,13 +185,23 @@ def from_models_error(error: ModelsError) -> Problem:
     return Problem(kind, str(error), field=error.field, remedy=error.remedy)
 
 
+def half_a_character() -> Problem:
+    """The problem that half of a surrogate pair is, which JSON can write and no file, key or answer can hold."""
+    return Problem(
+        "invalid",
+        "A text holds half of a surrogate pair (\\ud800 to \\udfff), which is no character.",
+        field="body",
+        remedy="Send whole characters.",
+    )
+
+
 def from_validation(error: RequestValidationError) -> Problem:
     """The problem that a request outside its schema is: 400 where it could not even be parsed."""
     faults = error.errors()
     if any(fault["type"] == "json_invalid" for fault in faults):
         reason = faults[0].get("ctx", {}).get("error", "syntax error")
         return Problem("malformed", f"The body is not JSON: {reason}.", field="body", remedy="Send valid JSON.")
-    errors = [FieldError(field=_field_name(fault["loc"]), detail=fault["msg"]) for fault in faults]
+    errors = [FieldError(field=_field_name(fault["loc"]), detail=in_words(fault["msg"])) for fault in faults]
     more = f" ({len(errors) - 1} more)" if len(errors) > 1 else ""
     return Problem("invalid", f"{errors[0].field}: {errors[0].detail}{more}", field=errors[0].field, errors=errors)
 
@@ -225,6 +236,8 @@ def install(app: FastAPI) -> None:
                 found = from_jobs_error(error)
             case ModelsError():
                 found = from_models_error(error)
+            case UnicodeEncodeError() | PydanticSerializationError() if "surrogates not allowed" in str(error):
+                found = half_a_character()
             case RequestValidationError():
                 found = from_validation(error)
             case HTTPException():
@@ -234,7 +247,8 @@ def install(app: FastAPI) -> None:
         return found.response(request.scope)
 
     app.add_exception_handler(Problem, problem)
-    for family in (JobsError, ModelsError, RequestValidationError, HTTPException):
+    unwritable = (UnicodeEncodeError, PydanticSerializationError)
+    for family in (JobsError, ModelsError, RequestValidationError, HTTPException, *unwritable):
         app.add_exception_handler(family, translated)
 
 

@@ -16,7 +16,7 @@ from jobs.pair_readings import PairReadings
 from jobs.pairs import READS, Pairs, Rows
 from jobs.readings import flagged_in_words, in_order
 from jobs.regions import Region
-from jobs.sections import Section
+from jobs.sections import Metric, Section
 from models.bank import Label
 from models.fills import FILLS, Fill, blend
 
@@ -67,6 +67,7 @@ class Ablations(Measurement):
     )
     needs: ClassVar[tuple[str, ...]] = ("labelled features",)
     parameters: ClassVar[type[Parameters]] = AblationParameters
+    metrics: ClassVar[tuple[Metric, ...]] = tuple(m for reading in READINGS.values() for m in reading.metrics)
 
     def changed(self, batch: Batch, parameters: AblationParameters) -> Iterator[Changed]:
         """Each fill on each set and on its control."""
@@ -143,7 +144,7 @@ class _Tally(Tally):
             if set(TESTED) & set(self._fills)
             else f"Nothing is flagged by these fills, only by {', '.join(TESTED)}.",
             method=METHOD,
-            metrics=tuple(metric for reading in READINGS.values() for metric in reading.metrics),
+            metrics=Ablations.metrics,
             entries=entries,
         )
 

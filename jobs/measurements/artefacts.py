@@ -92,7 +92,7 @@ OWN = Reading(
         about="Accuracy with the artefact less accuracy with its control, on pictures of the class itself.",
     ),
     "The {part} adds",
-    "of accuracy beyond its control on the pictures {subject}; far from 0 either way it is looked at",
+    "of accuracy beyond its control on the pictures {subject}; far from 0, whichever way, the artefact is looked at",
     points,
 )
 
@@ -159,6 +159,7 @@ class Artefacts(Measurement):
     )
     needs: ClassVar[tuple[str, ...]] = ("pictures of several classes",)
     parameters: ClassVar[type[Parameters]] = ArtefactParameters
+    metrics: ClassVar[tuple[Metric, ...]] = tuple(own.metric for own in (SCORE, CONTROL_SCORE, DIFFERENCE, OWN))
 
     def changed(self, batch: Batch, parameters: ArtefactParameters) -> Iterator[Changed]:
         """Each artefact and its control on the pictures that were drawn."""
@@ -237,7 +238,7 @@ class _Tally(Tally):
             title=Artefacts.title,
             answer=flagged_in_words(entries, DIFFERENCE.metric.name, finding),
             method=METHOD,
-            metrics=tuple(reading.metric for reading in (SCORE, CONTROL_SCORE, DIFFERENCE, OWN)),
+            metrics=Artefacts.metrics,
             entries=entries,
         )
 

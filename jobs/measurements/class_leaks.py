@@ -17,7 +17,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 from pydantic import Field
 
-from jobs.figures import Estimate, difference, generator_of, less, points, share
+from jobs.figures import Estimate, counted, difference, generator_of, less, points, share
 from jobs.measurement import Batch, Change, Changes, Measurement, Parameters, Scope, Tally
 from jobs.sections import Entry, Metric, Section, adjusted
 from jobs.spread import Spreads
@@ -291,12 +291,15 @@ def _meeting(of: NDArray[np.int64], pictures: NDArray[np.int64]) -> tuple[NDArra
 
 def _answer(entries: list[Entry]) -> str:
     leaks = [entry for entry in entries if entry.flagged]
+    if not any(entry.p_value is not None for entry in entries):
+        return "No class has pictures enough for its leaks to be tested."
     if not leaks:
         return "No leak from one class to another was shown."
     worst = max(leaks, key=lambda entry: entry.figure.value or 0)
     gaps = {(e.of, e.feature): e.figure for e in entries if e.metric == GAP}
     negative = {e.of for e in leaks if (high := gaps[e.of, e.feature].high) is not None and high < 0}
-    told = f"{len(leaks):,} leaks were shown, the largest from {worst.of} to {worst.part}."
+    many = "1 leak was" if len(leaks) == 1 else f"{len(leaks):,} leaks were"
+    told = f"{many} shown, the largest from {worst.of} to {worst.part}."
     if negative:
-        told += f" They explain why {len(negative):,} of these classes do worse where the feature shows."
+        told += f" This explains why pictures of {counted(len(negative))} are right less often where the feature shows."
     return told

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from jobs import rows
-from jobs.figures import Estimate, generator_of, mean, percent, points, share
+from jobs.figures import Estimate, counted, generator_of, mean, percent, points, share
 from jobs.mean_changes import MeanChanges, Values
 from jobs.measurement import Batch, Measurement, Parameters, Scope, Tally
 from jobs.sections import Entry, Metric, Section, adjusted
@@ -182,7 +182,9 @@ class FailureTally(Tally):
     def _of_class(self, index: int, found: FailureModes) -> list[tuple[Entry, Estimate]]:
         name, seed = self._scope.bank.classes[index], self._scope.seed
         rate = share(np.array([found.pictures - found.failures, found.failures]), generator_of(seed, ERROR_RATE, index))
-        figure = rate.figure("Of the pictures drawn", f"of {name} are classified wrong; higher is worse", percent)
+        figure = rate.figure(
+            f"Of the pictures of {name} that were drawn", "are classified wrong; higher is worse", percent
+        )
         result = [(Entry(metric=ERROR_RATE, of=name, figure=figure), rate)]
         if found.cross_fitted_aler is None or found.base_error_rate is None:
             return result
@@ -190,15 +192,18 @@ class FailureTally(Tally):
         p_value = found.p_value if lift.enough else None
         result.append((Entry(metric=LIFT, of=name, figure=_lift_figure(lift, name), p_value=p_value), lift))
         for leaf in found.modes[:1]:
-            side = " and ".join(
-                f"feature {own.feature} {'above' if own.above else 'up to'} {own.threshold:.4g}" for own in leaf.path
-            )
-            for metric, others, lead, tail in (
-                (MODE_RATE, leaf.pictures - leaf.failures, "With", f"of the pictures of {name} wrong where {side}"),
-                (MODE_COVERAGE, found.failures - leaf.failures, "It holds", f"of the failures on {name}: {side}"),
+            sides = [
+                (f"feature {own.feature}", f"{'above' if own.above else 'up to'} {own.threshold:.4g}")
+                for own in leaf.path
+            ]
+            side = " and ".join(f"{feature} {where}" for feature, where in sides)
+            lead = f"Where {' and '.join(f'{feature} is {where}' for feature, where in sides)},"
+            for metric, others, tail in (
+                (MODE_RATE, leaf.pictures - leaf.failures, f"of the pictures of {name} are classified wrong; higher"),
+                (MODE_COVERAGE, found.failures - leaf.failures, f"of the failures on {name} lie; neither direction"),
             ):
                 estimate = share(np.array([others, leaf.failures]), generator_of(seed, metric, index))
-                figure = estimate.figure(lead, tail, percent)
+                figure = estimate.figure(lead, f"{tail} is worse", percent)
                 feature = leaf.path[-1].feature
                 result.append((Entry(metric=metric, of=name, feature=feature, part=side, figure=figure), estimate))
         return result
@@ -221,20 +226,23 @@ def _lift(found: FailureModes, value: float, generator: np.random.Generator) -> 
 
 def _lift_figure(lift: Estimate, name: str) -> Any:
     return lift.figure(
-        "A failure finds itself among failures more often than chance has it by",
-        f"on held-out pictures of {name}; higher is worse",
+        f"Among held-out pictures of {name} that features put together with a failure, errors are more frequent by",
+        "than among all of them; higher is worse",
         points,
     )
 
 
 def _answer(entries: list[Entry], bank: Bank) -> str:
-    flagged = [entry for entry in entries if entry.flagged]
+    tested = [entry for entry in entries if entry.p_value is not None]
+    if not tested:
+        return "No class has failures and pictures enough to be tested."
+    flagged = [entry for entry in tested if entry.flagged]
     if not flagged:
-        return "No feature was shown to tell where this classifier fails."
+        return f"No feature was shown to tell where this classifier fails, in {counted(len(tested))} tested."
     worst = max(flagged, key=lambda entry: entry.figure.value or 0)
     mode = next((e for e in entries if e.of == worst.of and e.metric == MODE_RATE), None)
     where = f", worst {worst.of}"
     if mode is not None and worst.of is not None:
         labels = {own.feature_index: own.label for own in bank.features(bank.class_index(worst.of))}
         where += f" ({mode.part}, labelled {labels.get(mode.feature or 0, 'by nobody')})"
-    return f"Features tell where this classifier fails in {len(flagged):,} classes{where}."
+    return f"Features tell where this classifier fails in {len(flagged):,} of {counted(len(tested))} tested{where}."

@@ -53,7 +53,7 @@ HIGHEST = Reading(
         about="Accuracy on the pictures of the class that show most of its spurious features.",
     ),
     "Where they show most of the spurious features,",
-    _RIGHT,
+    f"{_RIGHT}; neither direction is worse",
     percent,
 )
 LOWEST = Reading(
@@ -206,8 +206,8 @@ class NaturalTally(Tally):
         for i, outcomes in enumerate(bins):
             if outcomes.sum():
                 estimate = proportion(outcomes)
-                subject = f"of {name} " if name else ""
-                figure = estimate.figure("Of these pictures", f"{subject}are classified right", percent)
+                subject = f" of {name}" if name else ""
+                figure = estimate.figure(f"Of these pictures{subject}", "are classified right", percent)
                 points.append(Point(x=(i + 0.5) / len(bins), figure=figure))
         return Series(
             name="accuracy",

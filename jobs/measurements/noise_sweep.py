@@ -66,6 +66,9 @@ RCS = Reading(
     index,
 )
 
+CURVES = (*(metric for reading in READINGS.values() for metric in reading.metrics), RCS.metric)
+"""Metrics with a figure at every sigma."""
+
 METHOD = (
     "x' = clip(x + m·σ·z, 0, 1) with z standard normal per pixel and channel, in the classifier's input pixels before "
     "mean and standard deviation, for several σ and several draws z; the same z for tested mask and controls.",
@@ -112,6 +115,7 @@ class NoiseSweep(Measurement):
     )
     needs: ClassVar[tuple[str, ...]] = ("labelled features",)
     parameters: ClassVar[type[Parameters]] = NoiseSweepParameters
+    metrics: ClassVar[tuple[Metric, ...]] = (*(reading.metric for reading in AREAS.values()), *CURVES)
 
     def changed(self, batch: Batch, parameters: NoiseSweepParameters) -> Iterator[Changed]:
         """All strengths and draws of each set, of its two controls, and of all but the core."""
@@ -193,11 +197,7 @@ class _Tally(Tally):
             title=NoiseSweep.title,
             answer=flagged_in_words(entries, "spurious_area_mean_difference", finding),
             method=METHOD,
-            metrics=(
-                *(reading.metric for reading in AREAS.values()),
-                *(metric for reading in READINGS.values() for metric in reading.metrics),
-                RCS.metric,
-            ),
+            metrics=NoiseSweep.metrics,
             entries=entries,
             series=self._curves(entries),
         )
@@ -219,7 +219,6 @@ class _Tally(Tally):
 
     def _curves(self, entries: tuple[Entry, ...]) -> tuple[Series, ...]:
         """Of the mean over classes; those of a class are among its entries."""
-        metrics = (*(metric for reading in READINGS.values() for metric in reading.metrics), RCS.metric)
         return tuple(
             Series(
                 name=metric.name,
@@ -232,7 +231,7 @@ class _Tally(Tally):
                     if entry.of is None and entry.metric == metric.name and entry.part is not None
                 ),
             )
-            for metric in metrics
+            for metric in CURVES
         )
 
 

@@ -45,7 +45,7 @@ SHARES = {
     )
 }
 ALONE = PairReadings("spurious", "noise on", of="spurious-only region")
-WHOLE = PairReadings("spurious", "on the same pictures noise on", of="whole spurious region")
+WHOLE = PairReadings("spurious", "noise on", of="whole spurious region")
 
 METHOD = (
     "On pictures that clearly show both, the masks of the core and of the spurious features (each a pixelwise maximum) "
@@ -70,6 +70,11 @@ class Overlap(Measurement):
     needs: ClassVar[tuple[str, ...]] = (
         "core and spurious features of the same class",
         "region-noise, for the comparison with the whole mask",
+    )
+    metrics: ClassVar[tuple[Metric, ...]] = (
+        *(reading.metric for reading in SHARES.values()),
+        *ALONE.metrics,
+        *WHOLE.metrics,
     )
     columns: ClassVar[tuple[pa.Field, ...]] = tuple(
         pa.field(part, pa.float32(), metadata={"about": f"share of the picture: {part.replace('_', ' ')}"})
@@ -160,7 +165,7 @@ class _Tally(Tally):
             title=Overlap.title,
             answer=flagged_in_words(entries, ALONE.difference.metric.name, finding),
             method=METHOD,
-            metrics=(*(reading.metric for reading in SHARES.values()), *ALONE.metrics, *WHOLE.metrics),
+            metrics=Overlap.metrics,
             entries=entries,
         )
 

@@ -86,8 +86,8 @@ PROBABILITY = Reading(
         worse="higher",
         about="Mean softmax probability of the class on spurious-only pictures.",
     ),
-    "On spurious-only pictures the classifier is on average",
-    "sure to see ones {subject}; higher is worse",
+    "On spurious-only pictures the classifier gives the class a mean probability of",
+    "for those {subject}; higher is worse",
     percent,
 )
 
@@ -124,6 +124,9 @@ class SpuriousOnly(Measurement):
     )
     needs: ClassVar[tuple[str, ...]] = ("a data set of spurious-only pictures, uploaded beside the audit's own",)
     parameters: ClassVar[type[Parameters]] = SpuriousOnlyParameters
+    metrics: ClassVar[tuple[Metric, ...]] = tuple(
+        own.metric for own in (AVERAGE_PRECISION, AUROC, FALSE_TRIGGER, EXCESS, PROBABILITY)
+    )
 
     def further(self, parameters: SpuriousOnlyParameters) -> str:
         """The spurious-only pictures."""
@@ -215,13 +218,12 @@ class _Tally(Tally):
     def section(self) -> Section:
         entries = in_order(self._entries(), self._scope.bank)
         finding = "Pictures with the cue alone are taken for the class more often than other pictures"
-        readings = (AVERAGE_PRECISION, AUROC, FALSE_TRIGGER, EXCESS, PROBABILITY)
         return Section(
             name=NAME,
             title=SpuriousOnly.title,
             answer=flagged_in_words(entries, EXCESS.metric.name, finding),
             method=METHOD,
-            metrics=tuple(reading.metric for reading in readings),
+            metrics=SpuriousOnly.metrics,
             entries=entries,
         )
 

@@ -252,7 +252,7 @@
     const row = make("tr", {}, make("th", { scope: "row" }, open),
       cell("plot", make("div", { class: "pair" }, track(figure(CORE), unit, scale, "core"),
         track(figure(SPURIOUS), unit, scale, own.verdict))),
-      cell("figure", ...text(SPURIOUS)), cell("figure wide", ...text(GAP)),
+      cell("figure wide", ...text(SPURIOUS)), cell("figure", ...text(GAP)),
       cell("figure wide", ...number(figure(CLEAN), "share")), cell("n wide", counted(figure(CLEAN)[N])),
       cell("", make("span", { class: `chip ${own.verdict}`, title: own.reading }, verdicts.get(own.verdict))));
     open.addEventListener("click", () => {
@@ -284,7 +284,7 @@
       draw: classRow,
       file: "classes.csv",
       head: ["class", "verdict", "p", "adjusted p",
-        ...data.measures.flatMap(([, title]) => [title, `${title}: low`, `${title}: high`, `${title}: n`])],
+        ...data.measures.flatMap(([name]) => [name, `${name}_low`, `${name}_high`, `${name}_n`])],
       cells: (i) => [data.names[i], verdicts.get(data.classes[i].verdict), data.classes[i].p, data.classes[i].adjusted,
         ...data.classes[i].figures.flatMap((figure) => figure.slice(0, WHY))],
     });
@@ -299,7 +299,7 @@
     const cells = [make("th", { scope: "row" }, data.names[entry[OF]], ...chip(entry))];
     if (own.features) cells.push(cell("n", entry[FEATURE] === null ? "" : String(entry[FEATURE])));
     cells.push(make("td", { class: "title", title: about }, title));
-    if (own.parts.length) cells.push(cell("", entry[PART] === null ? "" : own.parts[entry[PART]]));
+    if (own.parts.length) cells.push(cell("part", entry[PART] === null ? "" : own.parts[entry[PART]]));
     cells.push(cell("plot wide", track(figure, unit, scale, entry[FLAGGED] ? "relies" : "")),
       cell("figure", ...number(figure, unit)), cell("n wide", counted(figure[N])));
     if (own.tested) cells.push(cell("n wide", probability(entry[P])), cell("n", probability(entry[ADJUSTED])));

@@ -133,11 +133,10 @@ def _producer(graph: GraphProto, places: dict[str, int], name: str) -> NodeProto
 
 def _refusal(node: NodeProto, why: str = "not in a linear layer") -> HeadError:
     named = f"{node.domain}::{node.op_type}" if node.domain else node.op_type
+    named += f" ({node.name[:100]!r})" if node.name else ""
     remedy = {"remedy": "export the scores as they are before Softmax or Sigmoid: logits"}
     extra = remedy if node.op_type in PROBABILITIES else {}
-    return HeadError(
-        f"the classifier has no linear head: its graph ends in {named} ({node.name[:100]!r}), {why}", **extra
-    )
+    return HeadError(f"the classifier has no linear head: its graph ends in {named}, {why}", **extra)
 
 
 def _layer(node: NodeProto, constants: Constants) -> tuple[np.ndarray, np.ndarray, int]:

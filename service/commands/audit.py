@@ -66,7 +66,8 @@ def audit(
         raise typer.BadParameter("only rules compare with it: name them by --gate", param_hint="--baseline")
     if mlflow is not None and not wait:
         raise typer.BadParameter("there is nothing to log without waiting for it", param_hint="--mlflow")
-    wanted = None if gate is None else read(gate, baseline)
+    measurements = _measurements(measure)
+    wanted = None if gate is None else read(gate, baseline, measurements or _usual())
     with connect(context) as client:
         job = submit(
             client,
@@ -76,7 +77,7 @@ def audit(
                 "bank": bank or client.banks().default,
                 "classes": classes or None,
                 "class_map": pairs(class_map, "--map"),
-                "measurements": _measurements(measure),
+                "measurements": measurements,
                 "sigma": sigma,
                 "seed": seed,
                 "max_pictures": max_pictures,
@@ -109,7 +110,7 @@ def _measurements(chosen: list[str] | None) -> dict[str, dict[str, Any]] | None:
     found: dict[str, dict[str, Any]] = {}
     for text in chosen or ():
         name, _, parameters = text.partition("=")
-        if name == "all":
+        if text == "all":
             found = {known: found.get(known, {}) for known, own in measurements().items() if own.complete} | found
             continue
         try:
@@ -117,6 +118,13 @@ def _measurements(chosen: list[str] | None) -> dict[str, dict[str, Any]] | None:
         except ValueError as error:
             raise typer.BadParameter(f"{parameters!r} is not JSON: {error}", param_hint="--measure") from error
     return found or None
+
+
+def _usual() -> list[str]:
+    """What is measured where nothing is chosen."""
+    from jobs.measurements import measurements
+
+    return [name for name, own in measurements().items() if own.default]
 
 
 def submit(client: Client, fields: dict[str, Any]) -> JobRecord:
@@ -138,4 +146,4 @@ def finish(client: Client, job: JobRecord, folder: Path, wait: bool = True) -> N
     folder.mkdir(parents=True, exist_ok=True)
     for name, media_type in (("report.json", "application/json"), ("report.html", "text/html")):
         (folder / name).write_bytes(client.report_bytes(job.id, media_type))
-    out.print(f"\nreport: {(folder / 'report.html').resolve()}", soft_wrap=True)
+    out.print(f"\nreport: {(folder / 'report.html').resolve()}", soft_wrap=True, markup=False)

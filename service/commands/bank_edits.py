@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.markup import escape
+from rich.text import Text
 
 from service.commands.connection import connect
 from service.console import lines, out, table
@@ -96,7 +97,8 @@ def versions(context: typer.Context, bank: Reference) -> None:
         found = client.bank_versions(bank)
     rows = table("version", "digest", "published", "title")
     for one in found.versions:
-        title = escape(one.title or "") if one.problem is None else f"[red]cannot be used:[/] {escape(one.problem)}"
+        refused = Text.assemble(("cannot be used:", "red"), f" {one.problem}")
+        title = Text(one.title or "") if one.problem is None else refused
         rows.add_row(f"{found.name}@{one.version}", one.digest or "", one.published or "", title)
     out.print(rows)
 
@@ -120,7 +122,7 @@ def _show(found: BankDiff) -> None:
     out.print(f"{found.same:,} rows alike; {counts}")
     rows = table("class", "feature", "", "label", "changes")
     for row in found.rows[:LISTED]:
-        rows.add_row(escape(row.class_name), str(row.feature_index), row.what, row.label, escape(_changes(row)))
+        rows.add_row(row.class_name, str(row.feature_index), row.what, row.label, _changes(row))
     if found.rows:
         out.print(rows)
     if len(found.rows) > LISTED:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.markup import escape
+from rich.text import Text
 
 from service.commands import bank_edits, bank_files, published
 from service.commands.connection import connect
@@ -33,10 +33,10 @@ def list_all(context: typer.Context) -> None:
     for bank in found.banks:
         name = f"{bank.name} (default)" if bank.name == found.default else bank.name
         if bank.problem is not None:
-            rows.add_row(name, "", "", "", "", f"[red]cannot be used:[/] {escape(bank.problem)}")
+            rows.add_row(name, "", "", "", "", Text.assemble(("cannot be used:", "red"), f" {bank.problem}"))
         else:
             figures = map(str, (bank.version, bank.classes, bank.features))
-            rows.add_row(name, *figures, escape(bank.licence or ""), escape(bank.title or ""))
+            rows.add_row(name, *figures, bank.licence or "", bank.title or "")
     out.print(rows)
 
 

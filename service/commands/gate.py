@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Collection
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -66,8 +67,14 @@ def gate(
         decide(client, audit, wanted, folder)
 
 
-def read(rules: Path, baseline: str | None) -> Asked:
-    """Read what a gate needs before anything is sent; what cannot be read is wrong usage."""
+def read(rules: Path, baseline: str | None, measured: Collection[str] | None = None) -> Asked:
+    """Read what a gate needs before anything is sent; what cannot be read is wrong usage.
+
+    Args:
+        rules: the file.
+        baseline: id of an audit, or file of its report.
+        measured: names of the measurements that the audit to come was asked for.
+    """
     from jobs.errors import Invalid
     from jobs.gate import check_rules
     from jobs.gate_rules import LARGEST_FILE, read_rules
@@ -75,7 +82,7 @@ def read(rules: Path, baseline: str | None) -> Asked:
     try:
         with rules.open("rb") as file:
             text = file.read(LARGEST_FILE + 1).decode()
-        check_rules(read_rules(text))
+        check_rules(read_rules(text), measured)
         report = json.loads(Path(baseline).read_bytes()) if baseline and Path(baseline).is_file() else None
     except Invalid as error:
         raise typer.BadParameter(f"{error.message} {error.remedy or ''}".strip(), param_hint=str(rules)) from error
@@ -102,7 +109,7 @@ def decide(client: Client, audit: str, wanted: Asked, folder: Path) -> NoReturn:
     (folder / "gate.json").write_bytes(found.to_json())
     (folder / "gate.xml").write_bytes(junit(found))
     (folder / "gate.md").write_text(summary(found), encoding="utf-8")
-    out.print(f"\nverdict: {(folder / 'gate.md').resolve()}", soft_wrap=True)
+    out.print(f"\nverdict: {(folder / 'gate.md').resolve()}", soft_wrap=True, markup=False)
     raise Decided(found.verdict)
 
 

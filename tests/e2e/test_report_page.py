@@ -84,6 +84,8 @@ def test_classes_are_sorted_filtered_turned_and_opened(page: Page) -> None:
     expect(details).to_have_count(0)
     head, *lines = downloaded(page, "[data-classes] .download")
     assert head[:2] == ["class", "verdict"]
+    assert len(set(head)) == len(head)
+    assert {"swap_gap", "core_control_difference_low", "spurious_control_difference_low"} <= set(head)
     assert [line[0] for line in lines] == [HOSTILE]
 
 
@@ -127,6 +129,17 @@ def test_a_plot_takes_the_curve_of_a_class_and_gives_its_numbers(page: Page) -> 
     assert sum(int(line[2]) for line in histogram[1:]) == len(NAMES)
 
 
+def test_a_plot_alone_is_no_larger_than_one_of_two(page: Page) -> None:
+    plots = page.locator(".plots")
+    alone = next(own for own in plots.all() if own.locator("figure").count() == 1)
+    alone.scroll_into_view_if_needed()
+    beside = next(own for own in plots.all() if own.locator("figure").count() > 1)
+    widths = [own.locator("figure").first.bounding_box() for own in (alone, beside)]
+    assert widths[0] is not None
+    assert widths[1] is not None
+    assert widths[0]["width"] == pytest.approx(widths[1]["width"], abs=1)
+
+
 def test_the_policy_names_what_may_run_and_the_model_card_can_be_copied(page: Page) -> None:
     policy = page.locator("meta[http-equiv=Content-Security-Policy]").get_attribute("content") or ""
     assert "default-src 'none'" in policy
@@ -155,6 +168,7 @@ def test_it_fits_a_phone_and_paper_and_runs_no_other_script(browser: Browser, fi
     page = context.new_page()
     page.goto(file.as_uri())
     assert page.evaluate("document.documentElement.scrollWidth") <= PHONE["width"]
+    expect(page.locator("[data-classes]").get_by_role("columnheader", name="Swap gap")).to_be_visible()
     injected = """() => {
         const script = document.createElement("script");
         script.textContent = "window.ran = true";

@@ -128,7 +128,7 @@ def test_values_are_in_their_unit(text: str, unit: Unit, value: float) -> None:
         ("0.8", "share"),
         ("120 %", "share"),
         ("-3 %", "share"),
-        ("300 points", "points"),
+        ("101 points", "points"),
         ("nan nats", "nats"),
         ("1e9 nats", "nats"),
         ("0.2 points", "nats"),
@@ -160,6 +160,8 @@ def test_close_matches() -> None:
         ("rule = [1]", "no rules"),
         ("not toml", "no TOML"),
         ("a = " + "[" * 30_000, "no TOML"),
+        (rule("swap_gap <= 5 points") + f"min = {'9' * 5000}", "no TOML"),
+        (rule("swap_gap <= 5 points", name="\ud800"), "no TOML"),
         ("#" * (LARGEST_FILE + 1), "larger than 64 KiB"),
         (rule("swap_gap <= 5 points") * (MOST_RULES + 1), "more than 200"),
         ("limit = 1\n" + rule("swap_gap <= 5 points"), "unknown keys: 'limit'"),
@@ -184,6 +186,7 @@ def test_rules_that_cannot_be_read_are_refused_by_number(text: str, why: str) ->
     [
         ("swap_gp <= 5 points", {}, "no metric 'swap_gp'", "swap_gap"),
         ("gap <= 5 points", {}, "no metric 'gap'", "tags.gap"),
+        ("spurious-only.auroc >= 90 %", {}, "does not measure spurious-only.auroc", "--measure spurious-only"),
         ("tags.gap <= 0.05", {"name": "few"}, "Rule 1 ('few'): '0.05' is not a value in points", None),
         ("swap_gap <= 5 points", {"class": "crow"}, "no figure of 'crow'", "hen"),
         ("tags.gap <= 5 points", {"part": "green"}, "no part 'green'", "blue, red"),
@@ -201,9 +204,22 @@ def test_rules_that_do_not_fit_the_audit_are_refused_with_a_remedy(
 
 
 def test_what_can_be_known_beforehand_is_refused_beforehand() -> None:
-    check_rules(read_rules(rule("swap_gap <= 5 points") + rule("region-noise.new_metric <= 5 points")))
-    for check in ("swap_gp <= 5 points", "swap_gap <= 5 %", "nowhere.gap <= 5 points"):
+    for check in ("swap_gp <= 5 points", "swap_gap <= 5 %", "nowhere.gap <= 5 points", "noise-sweep.new <= 0.1"):
         with pytest.raises(Invalid, match="Rule 1"):
+            check_rules(read_rules(rule(check)))
+    rules = read_rules(rule("swap_gap <= 5 points") + rule("noise-sweep.rcs >= 0.1"))
+    check_rules(rules)
+    check_rules(rules, ["noise-sweep", "region-noise"])
+    with pytest.raises(Invalid, match="Rule 2: this audit does not measure") as refused:
+        check_rules(rules, ["region-noise"])
+    assert "--measure noise-sweep" in (refused.value.remedy or "")
+
+
+def test_a_value_that_no_figure_reaches_is_refused_where_it_would_let_everything_pass() -> None:
+    changes = rule("swap_gap <= 150 points", against="baseline") + rule("rcs >= -1.5", against="baseline")
+    check_rules(read_rules(changes))
+    for check in ("swap_gap <= 150 points", "rcs >= -1.5"):
+        with pytest.raises(Invalid, match="more than there can be"):
             check_rules(read_rules(rule(check)))
 
 

@@ -131,6 +131,6 @@ def test_strengths_are_in_order_each_once_and_within_reach() -> None:
     assert [point.x for point in curve.points] == [0.25, 0.5]
     assert refused(NAME, {"sigmas": [0.0, 0.5]}) == (
         "measurements.noise-sweep.sigmas",
-        "Value error, a sigma of 0 is not above 0 and at most 2",
+        "a sigma of 0 is not above 0 and at most 2",
     )
     assert refused(NAME, {"draws": 0})[0] == "measurements.noise-sweep.draws"

@@ -118,7 +118,9 @@ def test_shards_and_batches_change_nothing() -> None:
 
 def test_the_data_set_must_be_named() -> None:
     assert refused(NAME, {})[0] == "measurements.spurious-only.dataset"
-    assert refused(NAME, {"dataset": "mine"})[0] == "measurements.spurious-only.dataset"
+    field, message = refused(NAME, {"dataset": "mine"})
+    assert field == "measurements.spurious-only.dataset"
+    assert message.endswith("'^[0-9a-f]{64}$'")
 
 
 def uploaded(installation: Installation, folder: Path, content: Mapping[str, int]) -> str:
@@ -148,6 +150,7 @@ def test_an_audit_reads_a_second_data_set_and_reports_it(in_process: Installatio
     numbers = {e["of"]: e["figure"]["n"] for e in section["entries"] if e["metric"] == "false_trigger_rate"}
     assert numbers == {None: 25, FOLDERS[0]: 25, FOLDERS[1]: 7}
     assert report["findings"]["skipped"]["class_not_in_bank"] == 1
+    assert report["headline"]["withheld"] == "cue-swaps was not measured"
 
 
 def test_a_second_data_set_that_is_not_there_or_of_other_classes_is_refused_by_name(

@@ -15,6 +15,7 @@ from jobs.counts import WORST, Counts
 from jobs.figures import MINIMUM_PICTURES
 from jobs.findings import ClassFindings, Findings
 from jobs.reduction import find
+from jobs.unmeasured import explained
 from models.statistics import rcs
 from tests.jobs import world
 
@@ -294,3 +295,26 @@ def test_memory_does_not_grow_with_the_number_of_pictures() -> None:
         peaks.append(tracemalloc.get_traced_memory()[1])
         tracemalloc.stop()
     assert peaks[1] < 1.1 * peaks[0]
+
+
+def test_what_was_not_measured_is_said_to_be_so_and_not_to_be_short_of_pictures() -> None:
+    items = world.samples(40, 30, owls_cue=True)
+    subjects = world.subjects(world.looking_at(world.GREEN), BANK, dataset=items)
+
+    def found(*measured: str) -> Findings:
+        request = world.REQUEST.model_copy(update={"measurements": {name: {} for name in measured}})
+        table = audit_shard(items, subjects, request, 10**6, lambda done: None)
+        return explained(find(Counts.of(BANK, [table]), BANK, 0), measured)
+
+    neither, swaps = found("class-leaks"), found("cue-swaps")
+    hen = neither.classes[0]
+    assert hen.reading == "Nothing can be said about hen: region-noise and cue-swaps were not measured."
+    assert hen.swap_gap.withheld == "cue-swaps was not measured"
+    assert hen.features[0].evidence.reading == "Withheld: region-noise was not measured."
+    assert neither.overall.swap_gap.class_mean.withheld == "cue-swaps was not measured"
+    assert neither.overall.evidence_balance.sample_mean.withheld == "region-noise was not measured"
+    assert neither.overall.clean_accuracy.class_mean.value is not None
+    assert swaps.overall.rcs.class_mean.withheld == "region-noise was not measured"
+    assert "not measured" not in (swaps.overall.swap_gap.class_mean.withheld or "")
+    whole = found("cue-swaps", "region-noise")
+    assert "not measured" not in whole.model_dump_json()

@@ -200,6 +200,9 @@ def test_examples_of_swaps_show_the_cues_of_both_classes() -> None:
         green = [colours(picture, world.GREEN) for picture in (example.picture, example.same, example.other)]
         assert (yellow[0], yellow[1], green[2]) == (0, 0, 0)
         assert min(yellow[2], green[0], green[1]) > 0.05
+        green_lit = [colours(picture, world.GREEN) for picture in (example.picture, example.overlay)]
+        assert green_lit[1] > green_lit[0] / 3, "the overlay leaves the cue as it is"
+        assert colours(example.overlay, world.RED) < colours(example.picture, world.RED) / 3, "and dims the object"
     page = Page(render_html(report, shown, swapped))
     assert "Pictures with the cues of another class" in page.text
     shown_alts = [a["alt"] for tag, a in page.elements if tag == "img"]
@@ -235,6 +238,23 @@ def test_the_page_opens_with_the_answer_and_asks_the_network_for_nothing(reliant
             assert value == "" or value.startswith(("data:image/jpeg", "data:text/", "#")), value
     assert "url(" not in html
     assert "@import" not in html
+
+
+def test_the_page_says_what_every_section_says_before_the_tables(reliant: Published) -> None:
+    section = section_of("the well")
+    page = Page(render_html(reliant[0].model_copy(update={"sections": (section,)}), [], []))
+    assert page.text.index(section.answer) < page.text.index("The verdicts in words")
+    targets = {attributes["href"][1:] for tag, attributes in page.elements if tag == "a" and "#" in attributes["href"]}
+    assert targets == {"answer", "classes", "figures", "section-1", "method"}
+    assert targets <= {attributes.get("id") for _, attributes in page.elements}
+
+
+def test_what_is_withheld_comes_last_among_the_figures_of_a_section(reliant: Published) -> None:
+    section = section_of("the well")
+    plain = section.entries[2].model_copy(update={"p_value": None, "adjusted_p_value": None, "flagged": False})
+    shuffled = section.model_copy(update={"entries": (section.entries[1], plain)})
+    html = render_html(reliant[0].model_copy(update={"sections": (shuffled,)}), [], [])
+    assert [own[7][0] for own in embedded(html)[1]["entries"]] == [3.5, None]
 
 
 def test_the_page_says_all_that_the_report_says(reliant: Published) -> None:
@@ -347,6 +367,20 @@ def test_the_model_card_says_what_was_audited_what_was_found_and_what_it_cannot_
         assert said in card
     assert all(markdown.escaped(sentence) in card for sentence in report.reservations)
     assert card in unescape(render_html(*reliant))
+
+
+def test_a_row_of_the_model_card_says_whose_it_is_and_which_way_is_worse(reliant: Published) -> None:
+    section = section_of("the well")
+    level = Metric(name="level", title="Level", unit="energy", worse="neither", about="How full.")
+    above = section.entries[0].model_copy(update={"metric": "level", "part": None})
+    told = section.model_copy(update={"metrics": (level, *section.metrics), "entries": (above, *section.entries)})
+    card = model_card(reliant[0].model_copy(update={"sections": (told,)}))
+    rows = [line for line in card.splitlines() if line.startswith("|")]
+    assert "Swap gap, the headline \\(higher is worse\\)" in card
+    assert rows[-1].startswith("| the well: the well \\(lower is worse\\) | 3.50 |")
+    assert not any("Level" in row for row in rows)
+    listed = [line for line in card.splitlines() if line.startswith("- ")]
+    assert "- Flagged classes: hen." in listed
 
 
 def test_the_page_can_be_used_by_keyboard_and_read_aloud(reliant: Published) -> None:

@@ -143,6 +143,17 @@ def test_uploads_are_listed_shown_and_deleted(asking: Run, tmp_path: Path) -> No
         assert asking(noun, "show", identifier).code == 1
 
 
+def test_names_are_shown_as_they_are(asking: Run, tmp_path: Path) -> None:
+    name = "[/x] [red]pictures[/].zip"
+    (tmp_path / "pictures.zip").write_bytes(archive(1, ("ant",), seed=96))
+    sent = asking("dataset", "upload", "pictures.zip", "--name", name)
+    assert sent.code == 0, sent
+    listed = asking("dataset", "list")
+    assert listed.code == 0, listed
+    assert name in listed.stdout
+    assert asking("dataset", "delete", sent.stdout.strip()).code == 0
+
+
 def test_an_audit_from_files_to_the_report(asking: Run, worker: subprocess.Popen[bytes], tmp_path: Path) -> None:
     (tmp_path / "pictures.zip").write_bytes(archive(5, seed=61))
     classifier(tmp_path / "model.onnx")

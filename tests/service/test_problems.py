@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import pickle
 import re
 import shutil
@@ -29,6 +30,7 @@ from tests.service.conftest import RunningServer
         ("POST", "/v1/keys", b'{"name": 3, "scopes": []}', 422, "invalid"),
         ("POST", "/v1/keys", b'{"name": "\xff"}', 400, "malformed"),
         ("POST", "/v1/audits", b"{not json", 400, "malformed"),
+        ("POST", "/v1/audits", b'{"classifier": "\\ud800", "dataset": "d"}', 422, "invalid"),
         ("POST", "/v1/masks", b"{}", 422, "invalid"),
     ],
 )
@@ -50,6 +52,22 @@ def test_a_broken_form_is_malformed(http: httpx.Client) -> None:
     assert http.post("/v1/masks", content=b"--b\r\n", headers=headers).status_code == 400
     headers = {"Content-Type": "multipart/form-data; boundary=b"}
     assert http.post("/v1/masks", content=b"no boundary in here", headers=headers).status_code in (400, 422)
+
+
+@pytest.mark.parametrize(
+    ("fields", "detail"),
+    [
+        ({"corruption": "rain"}, "corruption: unknown corruption 'rain'; known are gaussian-noise"),
+        ({"measurements": {"rain": {}}}, "measurements.rain: unknown measurement; known are ablations"),
+        ({"measurements": {"ablations": {"fills": ["tar"]}}}, "measurements.ablations.fills: unknown fill 'tar'"),
+        ({"class_map": {"\ud800": "\udfff"}, "bank": "\udfff"}, "A text holds half of a surrogate pair"),
+    ],
+)
+def test_details_are_in_our_words(http: httpx.Client, fields: dict[str, Any], detail: str) -> None:
+    body = json.dumps({"classifier": "c", "dataset": "d"} | fields)  # half a pair of surrogates cannot be sent as it is
+    answer = http.post("/v1/audits", content=body, headers={"Content-Type": "application/json"})
+    assert answer.status_code == 422
+    assert answer.json()["detail"].startswith(detail)
 
 
 def test_a_request_with_several_faults_names_them_all(http: httpx.Client) -> None:
