@@ -37,7 +37,11 @@ def rows_of_features(
     subjects: Subjects,
     noted: Mapping[str, Any],
 ) -> pa.Table:
-    """The rows of clean pictures, of noise on features and of swaps, which may share an answer of the classifier."""
+    """The rows of clean pictures, of noise on features and of swaps, which may share an answer of the classifier.
+
+    Args:
+        lent: 2 S donors and the picture each lends to: first all of the same class, then those of another.
+    """
     selection, views, uses = batch.seen.selection, batch.views, variants.uses
     activation = selection.gather(batch.features.phi).cpu().numpy()
     channels = selection.channels.cpu().numpy()
@@ -45,14 +49,20 @@ def rows_of_features(
     answer = np.where(uses.source < 0, owner, len(views) + uses.source)
     overlap = np.concatenate([np.full(len(views), np.nan, np.float32), variants.overlap])[answer]
     feature_rows = uses.place >= 0
-    donor = np.array([-1] * (len(views) + len(variants.masks)) + [own.row for _, own in lent])[answer]
+    before, others = len(views) + len(variants.masks), lent[len(lent) // 2 :]
+    donor = np.array([-1] * before + [own.row for _, own in lent])[answer]
+    lender = np.array([-1] * before + [own.class_index for _, own in [*others, *others]])[answer]
+    answered = answers(views, owner, logits[answer], energy[answer], subjects)
+    said = subjects.classes.of_output[answered["predicted"]]
     table = rows.rows(
         {
-            **answers(views, owner, logits[answer], energy[answer], subjects),
+            **answered,
             "variant": np.array(rows.VARIANTS, dtype=object)[uses.variant],
             "feature": np.ma.array(channels[owner, uses.place], mask=~feature_rows),
             "overlap": np.ma.masked_invalid(overlap),
             "donor": np.ma.masked_less(donor, 0),
+            "lender": np.ma.masked_less(lender, 0),
+            "as_lender": np.ma.array(said == lender, mask=lender < 0),
             "activation": np.ma.array(activation[owner, uses.place], mask=~feature_rows),
         }
     )

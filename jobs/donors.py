@@ -39,11 +39,13 @@ class Donor:
 
     Attributes:
         row: which picture of the data set.
+        class_index: its class in the bank.
         pixels: uint8 [3, s, s], the classifier's input before mean and standard deviation.
         spurious, core: bool [s, s], where these features of its class lie.
     """
 
     row: int
+    class_index: int
     pixels: Tensor
     spurious: Tensor
     core: Tensor

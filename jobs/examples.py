@@ -181,7 +181,7 @@ def _swap_example(entry: WorstSwap, views: Sequence[View], viewer: Viewer) -> Sw
     seen = viewer.see(views)[1]
     spurious, core = regions(seen)
     inputs = [view.classifier_pixels for view in views]
-    donors = [Donor(views[i].row, inputs[i], spurious[i], core[i]) for i in (1, 2)]
+    donors = [Donor(views[i].row, views[i].class_index, inputs[i], spurious[i], core[i]) for i in (1, 2)]
     shown = [inputs[0], *(swap(inputs[0], spurious[0], core[0], donor) for donor in donors)]
     picture, same, other = (_enlarged(pixels.float() / 255) for pixels in shown)
     mask = _enlarged(union(seen.masks, seen.spurious)[:1].cpu(), smooth=True)[0]

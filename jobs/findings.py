@@ -45,6 +45,10 @@ class ClassFindings(Model):
     swap_same_accuracy: Figure = Field(description="With the spurious features of another picture of the class.")
     swap_other_accuracy: Figure = Field(description="With the spurious features of a picture of another class.")
     swap_evidence: Figure = Field(description="The gap in log-odds, in nats.")
+    swap_pull: Figure = Field(
+        description="Share of pictures of other classes taken for this one once they show its spurious features, less "
+        "the share with those of their own class."
+    )
     evidence_balance: Figure = Field(description="Spurious evidence less core evidence, in nats.")
     reading: str = Field(description="The verdict as one sentence.")
     p_value: float | None = Field(description="One-sided, of the strongest test made, for all together.")
@@ -79,6 +83,7 @@ class Overall(Model):
     swap_same_accuracy: Means
     swap_other_accuracy: Means
     swap_evidence: Means
+    swap_pull: Means
     evidence_balance: Means = Field(description="Spurious evidence less core evidence, in nats.")
     clean_accuracy: Means
     core_accuracy: Means

@@ -27,7 +27,7 @@ class Measure:
     """
 
     name: str
-    of: Literal["whole", "spurious", "core", "swap", "feature"]
+    of: Literal["whole", "spurious", "core", "swap", "pull", "feature"]
     estimator: Estimator
     lead: str
     tail: str
@@ -96,6 +96,15 @@ CLASS_MEASURES = (
         "Spurious features of another class in place of their own take",
         "of evidence on the pictures {subject}",
         nats,
+        "higher",
+    ),
+    Measure(
+        "swap_pull",
+        "pull",
+        AccuracyDifference("tested", "control"),
+        "Pictures of other classes are taken",
+        "more often for the class whose spurious features they are given, with those {subject}",
+        points,
         "higher",
     ),
     Measure("clean_accuracy", "whole", Accuracy("clean"), "Without noise,", _RIGHT, percent, "lower"),

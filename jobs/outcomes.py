@@ -1,7 +1,7 @@
 """Which rows of a shard are compared with one another: the outcomes of each picture under the conditions of a key.
 
-A key is what figures are made of: the pictures of a class, those that show its spurious or its core set, its swaps, or
-one labelled feature.
+A key is what figures are made of: the pictures of a class, those that show its spurious or its core set, its swaps,
+the pictures of other classes that are given its spurious features, or one labelled feature.
 """
 
 from __future__ import annotations
@@ -21,6 +21,9 @@ from models.bank import Bank
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
 
+PULL = "swap_pull"
+"""What is tested where pictures of other classes are given the spurious features of a class: right is that class."""
+
 CONDITIONS = ("clean", "outside_core", "control", "tested")
 """The axes of a pattern, each 0 (wrong) or 1 (right); a condition that a key does not have counts as wrong."""
 
@@ -30,7 +33,7 @@ class Outcomes:
     """K pictures (of a feature: K pictures and features) under the conditions of their keys.
 
     Attributes:
-        variant: what was tested: a value of `rows.VARIANTS`.
+        variant: what was tested: a value of `rows.VARIANTS`, or `PULL`.
         keys: int64 [K].
         patterns: int64 [K], the outcomes under `CONDITIONS` as the digits of a binary number, the first the highest.
         clean, tested, control: the rows, [K] each.
@@ -50,14 +53,14 @@ class Outcomes:
 
 
 class Keys:
-    """What the figures of a bank are made of, numbered: `whole`, `spurious`, `core`, `swap` and `feature`."""
+    """What the figures of a bank are made of, numbered: `whole`, `spurious`, `core`, `swap`, `pull` and `feature`."""
 
     def __init__(self, bank: Bank) -> None:
         features = bank.manifest.features
         self.classes = len(bank.classes)
         self._channels = bank.features_per_picture
         self._codes = np.array(sorted(self._code(f.class_index, f.feature_index) for f in features))
-        self.number = 4 * self.classes + len(features)
+        self.number = 5 * self.classes + len(features)
 
     def whole(self, class_index: int) -> int:
         """The key of a class's pictures."""
@@ -74,6 +77,10 @@ class Keys:
     def swap(self, class_index: int) -> int:
         """The key of a class's swaps: tested are features of another class, the control are those of its own."""
         return 3 * self.classes + class_index
+
+    def pull(self, class_index: int) -> int:
+        """The key of pictures of other classes that are given its features: the control shows those of their own."""
+        return 4 * self.classes + class_index
 
     def feature(self, class_index: int, feature_index: int) -> int:
         """The key of one labelled feature."""
@@ -102,13 +109,16 @@ class Keys:
             else:
                 keys = offset + tested.class_index
             yield Outcomes(name, keys, pattern, own, tested, control)
+            if name == rows.SWAP_OTHER:
+                pattern = control.as_lender * 2 + tested.as_lender
+                yield Outcomes(PULL, 4 * self.classes + tested.lender, pattern, own, tested, control)
 
     def _code(self, class_index: Any, feature_index: Any) -> Any:
         """One whole number per (class, feature)."""
         return class_index * self._channels + feature_index
 
     def _keys(self, codes: Ints) -> Ints:
-        return 4 * self.classes + np.searchsorted(self._codes, codes)
+        return 5 * self.classes + np.searchsorted(self._codes, codes)
 
 
 def _by_variant(table: pa.Table) -> dict[str, Columns]:
@@ -140,6 +150,8 @@ class Columns:
     energy: Floats
     overlap: Floats
     donor: Ints
+    lender: Ints
+    as_lender: Ints
 
     @classmethod
     def of(cls, table: pa.Table) -> Columns:
@@ -161,6 +173,8 @@ class Columns:
             energy=real("energy"),
             overlap=real("overlap"),
             donor=whole("donor"),
+            lender=whole("lender"),
+            as_lender=whole("as_lender"),
         )
 
     def at(self, indices: Ints) -> Columns:
@@ -184,6 +198,8 @@ COLUMNS = (
     "energy",
     "overlap",
     "donor",
+    "lender",
+    "as_lender",
 )
 """What of a shard's table is read here."""
 

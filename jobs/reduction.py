@@ -75,7 +75,8 @@ def find(counts: Counts, bank: Bank, seed: int) -> Findings:
 def _tests(counts: Counts, class_index: int, estimates: dict[str, Estimate]) -> list[Test]:
     """What speaks for reliance in one class; a test that too few pictures allow is not made."""
     tests = []
-    spurious, core, gap = (estimates[name] for name in (SPURIOUS_EVIDENCE, CORE_EVIDENCE, "swap_gap"))
+    spurious, core = estimates[SPURIOUS_EVIDENCE], estimates[CORE_EVIDENCE]
+    gap, pull = estimates["swap_gap"], estimates["swap_pull"]
     if spurious.enough:
         p_value = more_often_right(counts.outcomes([counts.spurious(class_index)], "control", "tested"))
         above = estimates["spurious_control_difference"].interval.low > 0
@@ -94,6 +95,10 @@ def _tests(counts: Counts, class_index: int, estimates: dict[str, Estimate]) -> 
         p_value = more_often_right([[0, kept], [lost, 0]])
         reading = "with those of another class instead of its own it is wrong on most pictures it was right on."
         tests.append(Test(p_value, gap.interval.low > 0, reading))
+    if pull.enough:
+        p_value = more_often_right(counts.outcomes([counts.pull(class_index)], "tested", "control"))
+        reading = "pictures of other classes are taken for it more often once they show them."
+        tests.append(Test(p_value, pull.interval.low > 0, reading))
     return tests
 
 

@@ -43,11 +43,13 @@ METHOD = (
     "and neither shows core features, the donor's pixels take their place. One donor is of the same class, one of "
     "another. Both are pasted alike, so the accuracy lost from the first to the second is lost to what the features "
     "say (the BG-Gap of “Noise or Signal”, ICLR 2021, with masks of features). Parts of a donor's object that masks "
-    "miss are pasted with the rest, so a gap of a few points may be due to them.",
+    "miss are pasted with the rest, so a gap of a few points may be due to them. The swap pull of a class asks the "
+    "reverse: how much more often pictures of other classes are taken for it with its features than with their own.",
     "A class is flagged where the control is right more often than the tested spurious mask on the same pictures "
     "(McNemar's exact test); where noise on the spurious features takes evidence beyond its control, and more than "
-    "noise on the core features does (normal tests, and only where the control could get away); or where spurious "
-    "features of another class turn most of the right answers wrong (exact binomial test). One-sided at "
+    "noise on the core features does (normal tests, and only where the control could get away); where spurious "
+    "features of another class turn most of the right answers wrong (exact binomial test); or where its own, given to "
+    "pictures of other classes, turn more of them into it than away from it (McNemar's exact test). One-sided at "
     f"{100 * ERROR_RATE:g} % after correction for all tests made (Bonferroni) and over the classes (Benjamini and "
     "Hochberg), and only if the 95 % intervals of these differences lie above 0.",
     "Intervals are 95 %: Wilson's for accuracies, the normal one for evidence, a smoothed bootstrap of paired outcomes "
@@ -110,7 +112,7 @@ class Shards(Model):
 class Report(Model):
     """`report.json`."""
 
-    schema_version: Literal[1] = 1
+    schema_version: Literal[2] = 2
     audit: str = Field(description="Id of the audit, the digest of its inputs.")
     code_version: str
     answer: str = Field(description="The outcome in plain words.")

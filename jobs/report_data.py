@@ -21,6 +21,7 @@ MEASURES: tuple[tuple[str, str, Unit, bool], ...] = (
     ("swap_same_accuracy", "… accuracy with those of another picture of the class", "share", True),
     ("swap_other_accuracy", "… accuracy with those of another class", "share", True),
     ("swap_evidence", "… evidence lost", "nats", True),
+    ("swap_pull", "Swap pull: pictures of other classes taken for it with its features", "points", True),
     ("core_accuracy", "Core accuracy (noise on spurious features)", "share", True),
     ("spurious_control_accuracy", "… its control (the same noise elsewhere)", "share", True),
     ("spurious_control_difference", "… accuracy lost beyond the control", "points", True),

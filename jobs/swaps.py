@@ -3,7 +3,8 @@
 Two such pictures are compared, with features of a picture of the same class and with those of one of another class;
 both are pasted alike, so what a classifier loses from the first to the second it loses to what the cues say. This is
 the gap between mixed-same and mixed-rand backgrounds of Xiao et al. ("Noise or Signal", ICLR 2021), with the masks of
-features where they had outlines of objects.
+features where they had outlines of objects. What it answers more often with the other class's features than with its
+own is that other class, as far as they speak for it: their pull.
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ def lenders(views: list[View], seen: Seen) -> list[Donor]:
     """Those of N pictures that clearly show spurious features."""
     spurious, core = regions(seen)
     return [
-        Donor(views[i].row, views[i].classifier_pixels, spurious[i], core[i])
+        Donor(views[i].row, views[i].class_index, views[i].classifier_pixels, spurious[i], core[i])
         for i in seen.spurious.any(dim=1).nonzero()[:, 0].tolist()
     ]
 

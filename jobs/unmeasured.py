@@ -10,7 +10,7 @@ from jobs.measurements import cue_swaps, region_noise
 from jobs.measures import CLASS_MEASURES, FEATURE_MEASURES
 
 NOISE, SWAPS = region_noise.MEASUREMENT.name, cue_swaps.MEASUREMENT.name
-_BY_KIND = {"spurious": NOISE, "core": NOISE, "feature": NOISE, "swap": SWAPS}
+_BY_KIND = {"spurious": NOISE, "core": NOISE, "feature": NOISE, "swap": SWAPS, "pull": SWAPS}
 _NEEDED: Mapping[str, str] = {
     **{own.name: _BY_KIND[own.of] for own in (*CLASS_MEASURES, *FEATURE_MEASURES) if own.of in _BY_KIND},
     "evidence_balance": NOISE,

@@ -228,8 +228,8 @@ def test_only_the_classifier_its_class_names_and_the_batch_may_differ(report: Re
         (b"{", "not the report"),
         (b"[" * 100_000, "not the report"),
         (b"[]", "not the report"),
-        (b'{"schema_version": 2}', "schema '2'"),
-        (b'{"schema_version": 1}', "not a whole report"),
+        (b'{"schema_version": 1}', "schema '1'"),
+        (b'{"schema_version": 2}', "not a whole report"),
     ],
 )
 def test_a_baseline_that_is_no_report_of_this_schema(data: bytes, why: str) -> None:

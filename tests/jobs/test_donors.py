@@ -35,7 +35,7 @@ class Herd:
         assert len(samples) <= CHUNK
         assert {sample.label for sample in samples} == {class_index}
         empty = torch.zeros(SIDE, SIDE)
-        return [Donor(s.row, empty, empty, empty) for s in samples if self.shows[s.row]]
+        return [Donor(s.row, class_index, empty, empty, empty) for s in samples if self.shows[s.row]]
 
 
 def pairs(herd: Herd, donors: Donors, rows: Sequence[int]) -> list[tuple[int, int]]:

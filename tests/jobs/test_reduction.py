@@ -155,7 +155,7 @@ def test_evidence_flags_a_class_whose_accuracy_is_perfect() -> None:
     assert verdict(spurious=0.0, core=0.0) == "not_shown"
 
 
-def test_the_swap_gap_is_the_accuracy_lost_to_cues_of_the_other_class() -> None:
+def test_swaps_tell_what_cues_cost_and_whom_they_draw() -> None:
     """Of the classifier that looks for the green cue all of it, of the one that looks at the red hen nothing."""
     bank, items = world.bank_of_two_cues(), world.samples(30, 25, owls_cue=True)
     found = {}
@@ -163,8 +163,10 @@ def test_the_swap_gap_is_the_accuracy_lost_to_cues_of_the_other_class() -> None:
         subjects = world.subjects(world.looking_at(colour), bank, dataset=items)
         table = audit_shard(items, subjects, world.REQUEST, 10**6, lambda done: None)
         findings = find(Counts.of(bank, [table]), bank, 0)
-        hen, _ = hens_and_owls(findings)
+        hen, owl = hens_and_owls(findings)
         assert (hen.swap_gap.n, findings.overall.swap_gap.sample_mean.n) == (30, 55)
+        assert (hen.swap_pull.n, owl.swap_pull.n) == (25, 30), "hens' features are given to owls, and owls' to hens"
+        assert hen.swap_pull.value == owl.swap_pull.value == (1 if colour == world.GREEN else 0)
         same, other = (
             {r["row"]: r for r in table.to_pylist() if r["variant"] == name and r["class"] == 0}
             for name in (rows.SWAP_SAME, rows.SWAP_OTHER)
@@ -200,6 +202,34 @@ def test_a_class_is_flagged_where_cues_of_another_decide_most_pictures() -> None
     assert found(20, 60).verdict == "cannot_tell", "a third lost is no sign of soundness"
     assert found(32, 60).verdict == "cannot_tell", "hardly more than half may be chance"
     assert found(3, 60).verdict == "not_shown"
+
+
+def test_a_class_is_flagged_whose_cues_draw_pictures_of_other_classes() -> None:
+    """Its own pictures are right whatever they show; of owls that are given its cue some are taken for hens."""
+
+    def found(taken: int, lost: int) -> ClassFindings:
+        hens = shard(0, 60, 1.0, 1.0, 1.0)
+        (one,) = hens.slice(0, 1).to_pylist()
+        owls = [
+            {**one, "row": row, "sample": f"owl/{row}.png", "class": 1, "variant": variant, "lender": lender}
+            for row in range(100, 160)
+            for variant, lender in ((rows.CLEAN, None), (rows.SWAP_SAME, 0), (rows.SWAP_OTHER, 0))
+        ]
+        for row in owls:
+            place = row["row"] - 100
+            row["as_lender"] = place < taken if row["variant"] == rows.SWAP_OTHER else 60 - place <= lost
+        (hen, _) = find(
+            Counts.of(BANK, [pa.concat_tables([hens, pa.Table.from_pylist(owls, schema=rows.SCHEMA)])]), BANK, 0
+        ).classes
+        assert hen.swap_pull.n == 60
+        assert hen.swap_pull.value == pytest.approx((taken - lost) / 60)
+        return hen
+
+    drawn = found(taken=20, lost=0)
+    assert drawn.verdict == "relies"
+    assert "pictures of other classes are taken for it more often" in drawn.reading
+    assert found(taken=20, lost=15).verdict == "not_shown", "as many turn the other way"
+    assert found(taken=3, lost=0).verdict == "not_shown", "three may be chance"
 
 
 def test_without_another_class_that_shows_cues_there_is_no_swap_gap() -> None:
