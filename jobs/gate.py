@@ -166,15 +166,19 @@ def judge(report: Report, rules: Sequence[Rule], comparison: Comparison | None =
     )
 
 
-def check_rules(rules: Sequence[Rule], measured: Collection[str] | None = None) -> None:
+def check_rules(
+    rules: Sequence[Rule], measured: Collection[str] | None = None, with_baseline: bool | None = None
+) -> None:
     """Find out before there is an audit what can be known to be wrong with rules.
 
     Args:
         rules: of a gate.
         measured: measurements of the audit to come, where they are known.
+        with_baseline: whether there is one, where that is known.
 
     Raises:
-        Invalid: A rule names a metric that no audit has or this one will not have, or a value in another unit.
+        Invalid: A rule names a metric that no audit has or this one will not have, a value in another unit, or a
+            baseline where there is none.
     """
     known = declared_metrics()
     for number, rule in enumerate(rules, 1):
@@ -182,6 +186,8 @@ def check_rules(rules: Sequence[Rule], measured: Collection[str] | None = None) 
         metric = rule.parts[0]
         if measured is not None and "." in metric and metric.partition(".")[0] not in measured:
             raise _not_measured(number, rule, metric)
+        if with_baseline is False and rule.against is not None:
+            raise _no_baseline(number, rule)
 
 
 def _bound(number: int, rule: Rule, metrics: Mapping[str, Metric]) -> _Bound:
@@ -195,6 +201,11 @@ def _bound(number: int, rule: Rule, metrics: Mapping[str, Metric]) -> _Bound:
         return _Bound(operator, parse(written, unit, change=rule.against is not None), unit, 1)
     except ValueError as error:
         raise refused(number, rule, str(error)) from error
+
+
+def _no_baseline(number: int, rule: Rule) -> Invalid:
+    remedy = "Name a baseline: an audit, or its report.json."
+    return refused(number, rule, "it is held against a baseline, and none is given", remedy)
 
 
 def _not_measured(number: int, rule: Rule, metric: str) -> Invalid:
@@ -225,8 +236,7 @@ def _judge(
     elif changes is not None:
         known = changes
     else:
-        remedy = "Name a baseline: an audit, or its report.json."
-        raise refused(number, rule, "it is held against a baseline, and none is given", remedy)
+        raise _no_baseline(number, rule)
     cases = [case for place, case in known.items() if place.metric == metric and _chosen(place, rule)]
     if not cases:
         raise _nothing(number, rule, [place for place in known if place.metric == metric])

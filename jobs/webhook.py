@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Literal, get_args
 
-from pydantic import BaseModel, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from jobs.addresses import Address, Networks, forbidden
 from jobs.errors import Invalid, LimitExceeded, NotFound
@@ -32,6 +32,8 @@ EVENT_TYPES: tuple[EventType, ...] = get_args(EventType)
 
 class Subscription(BaseModel):
     """What a webhook is told, and where."""
+
+    model_config = ConfigDict(extra="forbid")
 
     url: str = Field(max_length=2000, description="Where events are posted to: http or https.")
     types: list[EventType] = Field(

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import ipaddress
+import re
 import socket
 from typing import Any, NamedTuple
 
@@ -15,6 +16,9 @@ import httpx
 
 from jobs.addresses import Networks, forbidden
 from jobs.errors import Invalid
+
+HOST = re.compile(r"[A-Za-z0-9._:-]+")
+"""What names and addresses consist of, as they are sent."""
 
 
 class Forbidden(Exception):
@@ -33,7 +37,7 @@ def target_of(url: str) -> Target:
     """The host and port of an http or https URL.
 
     Raises:
-        Invalid: it is none, or carries a name and password.
+        Invalid: it is none, names a host or port there cannot be, or carries a name and password.
     """
     try:
         parsed = httpx.URL(url)
@@ -48,8 +52,12 @@ def target_of(url: str) -> Target:
             field="url",
             remedy="Leave it out: messages are signed, which the receiver can check.",
         )
-    https = parsed.scheme == "https"
-    return Target(parsed.raw_host.decode("ascii"), port or (443 if https else 80), https)
+    https, host = parsed.scheme == "https", parsed.raw_host.decode("ascii")
+    if not HOST.fullmatch(host) or not 0 < (port or 1) < 2**16:
+        raise Invalid(
+            f"{url[:200]!r} names no host and port there can be.", field="url", remedy="Use https://host/path."
+        )
+    return Target(host, port or (443 if https else 80), https)
 
 
 async def resolve(target: Target, allowed: Networks) -> list[str]:

@@ -178,7 +178,7 @@ def _persistently(log: Callable[[], Result], uri: str, refused: type[Exception])
                 text = f"MLflow at {uri} refused: {error}"
                 raise Invalid(text, remedy="Mend what it says, then log again.") from error
             reason = str(error).partition("\n")[0][:300]
-    raise Unavailable(f"MLflow at {uri} does not answer, tried {TRIES} times: {reason}")
+    raise Unavailable(f"MLflow at {uri} does not answer as it should, tried {TRIES} times: {reason}")
 
 
 def _is_away(error: Exception) -> bool:

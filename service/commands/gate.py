@@ -82,7 +82,7 @@ def read(rules: Path, baseline: str | None, measured: Collection[str] | None = N
     try:
         with rules.open("rb") as file:
             text = file.read(LARGEST_FILE + 1).decode()
-        check_rules(read_rules(text), measured)
+        check_rules(read_rules(text), measured, with_baseline=baseline is not None)
         report = json.loads(Path(baseline).read_bytes()) if baseline and Path(baseline).is_file() else None
     except Invalid as error:
         raise typer.BadParameter(f"{error.message} {error.remedy or ''}".strip(), param_hint=str(rules)) from error

@@ -94,7 +94,15 @@ def _change(queue: JobQueue, report: Report, body: GateRequest) -> Comparison | 
         there = queue.get(saved.audit, "audit").state is JobState.SUCCEEDED
     except NotFound:
         there = False
-    return _compared(queue, report.audit, saved.audit) if there else compare(report, saved, None, code_version())
+    if not there:
+        return compare(report, saved, None, code_version())
+    if saved != report_of(queue.store, saved.audit, "the baseline", "baseline_report"):
+        raise Invalid(
+            f"The saved report is not what audit {saved.audit[:12]} left on this service: it was changed.",
+            field="baseline_report",
+            remedy="Send it as it was downloaded, or name the audit as `baseline`.",
+        )
+    return _compared(queue, report.audit, saved.audit)
 
 
 def _compared(queue: JobQueue, audit: str, baseline: str) -> Comparison:

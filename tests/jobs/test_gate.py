@@ -213,6 +213,10 @@ def test_what_can_be_known_beforehand_is_refused_beforehand() -> None:
     with pytest.raises(Invalid, match="Rule 2: this audit does not measure") as refused:
         check_rules(rules, ["region-noise"])
     assert "--measure noise-sweep" in (refused.value.remedy or "")
+    against = read_rules(rule("swap_gap <= 5 points", against="baseline"))
+    check_rules(against, with_baseline=True)
+    with pytest.raises(Invalid, match="none is given"):
+        check_rules(against, with_baseline=False)
 
 
 def test_a_value_that_no_figure_reaches_is_refused_where_it_would_let_everything_pass() -> None:

@@ -244,6 +244,8 @@ def test_addresses_that_are_public(address: str) -> None:
         ({"url": "ftp://example.org/"}, "url"),
         ({"url": "https://me:secret@example.org/"}, "url"),
         ({"url": "https:///path"}, "url"),
+        ({"url": "https://exa mple.org/"}, "url"),
+        ({"url": "https://example.org:99999/"}, "url"),
         ({"url": "https://example.org/", "gate": '[[rule]]\ncheck = "no_such <= 1 %"'}, "gate"),
         (
             {"url": "https://example.org/", "gate": '[[rule]]\ncheck = "swap_gap <= 1 points"\nagainst = "baseline"'},

@@ -185,6 +185,17 @@ def test_a_baseline_by_id_or_as_a_saved_report(http: httpx.Client, audits: dict[
         assert [one["paired"] for one in answer.json()["judged"]] == [paired]
 
 
+def test_a_saved_report_that_was_changed_is_no_baseline(
+    http: httpx.Client, audits: dict[str, str], comparison: str
+) -> None:
+    saved = http.get(f"/v1/audits/{audits['old']}/report").json()
+    saved["headline"]["value"] = 0.0
+    answer = http.post(f"/v1/audits/{audits['new']}/gate", json={"rules": SAME, "baseline_report": saved})
+    assert answer.status_code == 422, answer.text
+    assert answer.json()["field"] == "baseline_report"
+    assert "was changed" in answer.json()["detail"]
+
+
 def test_the_python_client_compares_what_a_gate_needs(server: RunningServer, audits: dict[str, str]) -> None:
     waited: list[JobRecord] = []
     with Client(server.url) as client:

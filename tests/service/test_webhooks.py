@@ -77,3 +77,10 @@ def test_an_address_that_must_not_be_called_is_refused(http: httpx.Client, askin
     assert answer.status_code == 422
     assert answer.json()["field"] == "url"
     assert asking("webhook", "add", url).code == 1
+
+
+def test_a_field_that_does_nothing_is_refused(http: httpx.Client) -> None:
+    """Somebody who misnames `gate` would wait for verdicts that never come."""
+    answer = http.post("/v1/webhooks", json={"url": "https://example.org/", "rules": "[[rule]]"})
+    assert answer.status_code == 422
+    assert answer.json()["field"] == "rules"
