@@ -27,6 +27,7 @@ def print_headline(report: Report) -> None:
     figures = table("over all classes", "mean", "95 % interval", "pictures")
     for name, figure in {
         "swap gap (accuracy lost to spurious features of other classes)": report.headline,
+        "swap pull (pictures of other classes taken for a class with its features)": overall.swap_pull.class_mean,
         "clean accuracy": overall.clean_accuracy.class_mean,
         "core accuracy (noise on spurious features)": overall.core_accuracy.class_mean,
         "spurious accuracy (noise on core features)": overall.spurious_accuracy.class_mean,
@@ -36,12 +37,13 @@ def print_headline(report: Report) -> None:
         figures.add_row(name, _value(figure), _interval(figure), f"{figure.n:,}")
     out.print(figures)
     out.print()
-    classes = table("class", "swap gap", "95 % interval", "clean", "core", "pictures", "verdict")
+    classes = table("class", "swap gap", "95 % interval", "swap pull", "clean", "core", "pictures", "verdict")
     for found in report.findings.classes:
         classes.add_row(
             found.name,
             _value(found.swap_gap),
             _interval(found.swap_gap),
+            _value(found.swap_pull),
             _value(found.clean_accuracy),
             _value(found.core_accuracy),
             f"{found.clean_accuracy.n:,}",

@@ -18,7 +18,7 @@
   );
   const order = [...verdicts.keys()];
   const place = (name) => data.measures.findIndex(([own]) => own === name);
-  const CLEAN = place("clean_accuracy"), GAP = place("swap_gap");
+  const CLEAN = place("clean_accuracy"), GAP = place("swap_gap"), PULL = place("swap_pull");
   const SPURIOUS = place("spurious_evidence"), CORE = place("core_evidence");
 
   // --- Elements
@@ -236,7 +236,7 @@
     const tested = own.p === null ? [] : [
       make("p", { class: "small quiet" }, `p ${probability(own.p)}, adjusted for all classes ${probability(own.adjusted)}`),
     ];
-    return make("td", { colspan: 7 }, make("p", {}, own.reading), ...tested,
+    return make("td", { colspan: 8 }, make("p", {}, own.reading), ...tested,
       scrolled(`Figures of ${data.names[index]}`, figuresOf(own)),
       make("h4", {}, "Features"), scrolled(`Features of ${data.names[index]}`, featuresOf(own)),
       ...data.sections.flatMap((_, at) => entriesOf(section(at), index)));
@@ -252,7 +252,7 @@
     const row = make("tr", {}, make("th", { scope: "row" }, open),
       cell("plot", make("div", { class: "pair" }, track(figure(CORE), unit, scale, "core"),
         track(figure(SPURIOUS), unit, scale, own.verdict))),
-      cell("figure wide", ...text(SPURIOUS)), cell("figure", ...text(GAP)),
+      cell("figure wide", ...text(SPURIOUS)), cell("figure", ...text(GAP)), cell("figure wide", ...text(PULL)),
       cell("figure wide", ...number(figure(CLEAN), "share")), cell("n wide", counted(figure(CLEAN)[N])),
       cell("", make("span", { class: `chip ${own.verdict}`, title: own.reading }, verdicts.get(own.verdict))));
     open.addEventListener("click", () => {
@@ -272,7 +272,7 @@
     const of = (at) => (index) => data.classes[index].figures[at][VALUE];
     const keys = { class: (i) => data.names[i], n: (i) => data.classes[i].figures[CLEAN][N],
       verdict: (i) => order.indexOf(data.classes[i].verdict), evidence: of(SPURIOUS), gap: of(GAP),
-      clean: of(CLEAN) };
+      pull: of(PULL), clean: of(CLEAN) };
     const classes = data.classes.map((_, index) => index);
     const turn = grow(root, {
       total: classes.length,
