@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from difflib import get_close_matches
+from itertools import chain
 
 import numpy as np
 
@@ -82,6 +84,26 @@ def map_classes(
             remedy="name the bank's class for each class of the data set and of the classifier in class_map",
         )
     return ClassMap(of_label, of_output, skipped)
+
+
+def check_mapped(named: Mapping[str, str], vocabularies: Iterable[Sequence[str]]) -> None:
+    """Find names that are mapped for nothing, as those with a slip of the pen are.
+
+    Args:
+        named: as for `map_classes`.
+        vocabularies: names of the classes of every data set and classifier that it may be for.
+
+    Raises:
+        Invalid: None of them has a class that `named` maps.
+    """
+    known = set(chain.from_iterable(vocabularies))
+    if unknown := [name for name in named if name not in known]:
+        alike = get_close_matches(unknown[0], known) or sorted(known)[:5]
+        raise Invalid(
+            f"neither the data set nor the classifier has a class {unknown[0][:100]!r}",
+            field="class_map",
+            remedy=f"map names that one of them has, such as {', '.join(own[:60] for own in alike)}",
+        )
 
 
 def known_class(bank: Bank, name: str, field: str) -> int:

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 from jobs.audit_request import AuditRequest
 from jobs.audit_subjects import Own, Subjects
-from jobs.class_map import ClassMap, map_classes
+from jobs.class_map import ClassMap, check_mapped, map_classes
 from jobs.classifiers import get_classifier
 from jobs.datasets import get_dataset, get_pictures
 from jobs.errors import Invalid, NotFound
@@ -49,13 +49,16 @@ def check_subjects(store: Store, settings: Settings, request: AuditRequest) -> B
 
     Raises:
         NotFound: There is no such bank, data set or classifier.
-        Invalid: Their classes do not meet.
+        Invalid: Their classes do not meet, or the map names one that none of them has.
     """
     bank = find_bank(settings, request.bank)
     dataset = get_dataset(store, request.dataset)
     classifier = get_classifier(store, request.classifier)
-    map_classes(bank, dataset.class_names(bank.classes), classifier.spec.classes, request.class_map, request.classes)
-    _second_maps(store, bank, classifier.spec.classes, request)
+    folders, outputs = dataset.class_names(bank.classes), classifier.spec.classes
+    map_classes(bank, folders, outputs, request.class_map, request.classes)
+    _second_maps(store, bank, outputs, request)
+    second = [get_dataset(store, further).class_names(bank.classes) for further in request.further().values()]
+    check_mapped(request.class_map or {}, [folders, outputs, *second])
     return bank
 
 

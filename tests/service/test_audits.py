@@ -125,6 +125,7 @@ def test_no_file_but_the_artefacts(http: httpx.Client, audit: dict[str, Any], na
         ({"bank": "broken"}, 422, "invalid", "bank"),
         ({"classes": ["ant", "wolf"]}, 422, "invalid", "classes"),
         ({"class_map": {"ant": "wolf"}}, 422, "invalid", "class_map"),
+        ({"class_map": {"amt": "ant"}}, 422, "invalid", "class_map"),
         ({"sigma": -1}, 422, "invalid", "sigma"),
         ({"corruption": "fog"}, 422, "invalid", "corruption"),
         ({"colour": "red"}, 422, "invalid", "colour"),
