@@ -25,9 +25,9 @@ from models.statistics import benjamini_hochberg, more_often_right
 LARGEST_OVERLAP = 0.5
 """With more of the mask than this covered by its control too, the absence of a difference shows nothing."""
 
-HARMLESS_GAP = 0.05
-"""A swap gap surely above this is no sign of soundness, though what was pasted along may explain it: classifiers that
-go by the object alone lose .01 to .03 on most planted classes, .21 on one."""
+HARMLESS = 0.05
+"""A swap gap or pull surely above this is no sign of soundness, though what was pasted along may explain it: classifiers
+that go by the object alone lose .01 to .03 on most planted classes, .21 on one."""
 
 ALL, AVERAGE = "of all classes together", "of a class on average"
 
@@ -153,9 +153,8 @@ def _class(
     name = bank.classes[class_index]
     overlap = counts.mean([counts.spurious(class_index)], "overlap")
     shown = estimates["spurious_control_difference"].n
-    verdict, reading = _verdict(
-        name, bool(bank.spurious(class_index)), shown, adjusted, strongest, overlap, estimates["swap_gap"]
-    )
+    swaps = estimates["swap_gap"], estimates["swap_pull"]
+    verdict, reading = _verdict(name, bool(bank.spurious(class_index)), shown, adjusted, strongest, overlap, *swaps)
     figures = {m.name: m.figure(estimates[m.name], f"of {name}") for m in CLASS_MEASURES}
     return ClassFindings(
         name=name,
@@ -198,6 +197,7 @@ def _verdict(
     strongest: Test | None,
     overlap: float,
     gap: Estimate,
+    pull: Estimate,
 ) -> tuple[Verdict, str]:
     if not has_spurious:
         return "no_spurious_features", f"The bank knows no spurious feature of {name}."
@@ -208,11 +208,14 @@ def _verdict(
         )
     if adjusted <= ERROR_RATE and strongest.above:
         return "relies", f"The classifier relies on spurious features of {name}: {strongest.reading}"
-    if gap.enough and gap.interval.low > HARMLESS_GAP:
-        return "cannot_tell", (
-            f"Nothing can be said about {name}: spurious features of another class cost {points(gap.value)} of "
-            "accuracy, which is no sign of soundness, but parts of its objects that are pasted along may cost as much."
-        )
+    costs = f"spurious features of another class cost {points(gap.value)} of accuracy"
+    draws = f"its spurious features draw {points(pull.value)} of the pictures of other classes"
+    for estimate, does in ((gap, costs), (pull, draws)):
+        if estimate.enough and estimate.interval.low > HARMLESS:
+            return "cannot_tell", (
+                f"Nothing can be said about {name}: {does}, which is no sign of soundness, but parts of objects that "
+                "are pasted along may do as much."
+            )
     if overlap > LARGEST_OVERLAP:
         return "cannot_tell", (
             f"Nothing can be said about {name}: its spurious features fill so much of the picture that their control "

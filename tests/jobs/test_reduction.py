@@ -207,22 +207,22 @@ def test_a_class_is_flagged_where_cues_of_another_decide_most_pictures() -> None
 def test_a_class_is_flagged_whose_cues_draw_pictures_of_other_classes() -> None:
     """Its own pictures are right whatever they show; of owls that are given its cue some are taken for hens."""
 
-    def found(taken: int, lost: int) -> ClassFindings:
+    def found(taken: int, lost: int, given: int = 60) -> ClassFindings:
         hens = shard(0, 60, 1.0, 1.0, 1.0)
         (one,) = hens.slice(0, 1).to_pylist()
         owls = [
             {**one, "row": row, "sample": f"owl/{row}.png", "class": 1, "variant": variant, "lender": lender}
-            for row in range(100, 160)
+            for row in range(100, 100 + given)
             for variant, lender in ((rows.CLEAN, None), (rows.SWAP_SAME, 0), (rows.SWAP_OTHER, 0))
         ]
         for row in owls:
             place = row["row"] - 100
-            row["as_lender"] = place < taken if row["variant"] == rows.SWAP_OTHER else 60 - place <= lost
+            row["as_lender"] = place < taken if row["variant"] == rows.SWAP_OTHER else given - place <= lost
         (hen, _) = find(
             Counts.of(BANK, [pa.concat_tables([hens, pa.Table.from_pylist(owls, schema=rows.SCHEMA)])]), BANK, 0
         ).classes
-        assert hen.swap_pull.n == 60
-        assert hen.swap_pull.value == pytest.approx((taken - lost) / 60)
+        assert hen.swap_pull.n == given
+        assert hen.swap_pull.value == pytest.approx((taken - lost) / given)
         return hen
 
     drawn = found(taken=20, lost=0)
@@ -230,6 +230,7 @@ def test_a_class_is_flagged_whose_cues_draw_pictures_of_other_classes() -> None:
     assert "pictures of other classes are taken for it more often" in drawn.reading
     assert found(taken=20, lost=15).verdict == "not_shown", "as many turn the other way"
     assert found(taken=3, lost=0).verdict == "not_shown", "three may be chance"
+    assert found(taken=6, lost=0, given=24).verdict == "cannot_tell", "a quarter is no sign of soundness"
 
 
 def test_without_another_class_that_shows_cues_there_is_no_swap_gap() -> None:
