@@ -26,8 +26,8 @@ LARGEST_OVERLAP = 0.5
 """With more of the mask than this covered by its control too, the absence of a difference shows nothing."""
 
 HARMLESS = 0.05
-"""A swap gap or pull surely above this is no sign of soundness, though what was pasted along may explain it: classifiers
-that go by the object alone lose .01 to .03 on most planted classes, .21 on one."""
+"""A swap gap or pull surely above this is no sign of soundness, though what was pasted along may explain it: of the
+gap, classifiers that go by the object alone have .01 to .03 on most planted classes, .21 on one."""
 
 ALL, AVERAGE = "of all classes together", "of a class on average"
 
