@@ -80,13 +80,13 @@ def _context(comparison: Comparison) -> dict[str, Any]:
 
 def _row(title: str, found: Difference, unit: Unit) -> tuple[str, ...]:
     change = of_difference(unit)
-    paired = "" if found.paired else ", not paired"
+    interval = _interval(found.figure, change)
     return (
         title,
         _value(found.audit, unit),
         _value(found.baseline, unit),
         _value(found.figure.value, change),
-        _interval(found.figure, change) + paired,
+        interval if found.paired or not interval else f"{interval}, not paired",
         f"{found.figure.n:,}",
     )
 

@@ -46,7 +46,7 @@ const KINDS = {
     result: { label: "Report", of: (asked) => nameOf(asked.classifier), path: (id) => `/v1/mitigations/${id}/report` },
   },
   comparison: {
-    title: (asked) => ["Audit ", nameOf(asked.audit), ` against ${nameOf(asked.baseline)}`],
+    title: (asked) => [`Audit ${nameOf(asked.audit)}`, " against ", nameOf(asked.baseline)],
     details: (asked) => `${count(2 + asked.with.length)} audits`,
     last: "reckoning the intervals",
     result: { label: "Comparison", of: (asked) => nameOf(asked.audit), path: (id) => `/v1/comparisons/${id}/report` },
