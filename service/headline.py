@@ -22,8 +22,10 @@ def print_headline(report: Report) -> None:
     out.print()
     out.print(Text(report.answer, style=f"bold {STYLES[report.verdict]}"))
     out.print(Text(report.headline.reading))
-    out.print()
     overall = report.findings.overall
+    if overall.swap_pull.class_mean.value is not None:
+        out.print(Text(overall.swap_pull.class_mean.reading))
+    out.print()
     figures = table("over all classes", "mean", "95 % interval", "pictures")
     for name, figure in {
         "swap gap (accuracy lost to spurious features of other classes)": report.headline,
