@@ -12,6 +12,7 @@ MOST_NAMES = 20
 
 _FIGURES: tuple[tuple[str, str, Unit], ...] = (
     ("swap_gap", "Swap gap, the headline (higher is worse)", "points"),
+    ("swap_pull", "Swap pull (higher is worse)", "points"),
     ("clean_accuracy", "Accuracy on unchanged pictures (lower is worse)", "share"),
     ("core_accuracy", "Accuracy with noise on the spurious features (lower is worse)", "share"),
     ("spurious_control_accuracy", "Accuracy with that noise elsewhere, the control", "share"),
