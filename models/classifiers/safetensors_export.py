@@ -9,7 +9,7 @@ from onnx import ModelProto
 
 from models.classifiers import onnx, safetensors
 from models.classifiers.linear_head import Floats, HeadError
-from models.classifiers.onnx_graph import MOST_BYTES, parts
+from models.classifiers.onnx_graph import MOST_BYTES
 from models.classifiers.spec import ClassifierSpec
 from models.errors import ClassifierError
 from models.training.onnx_export import to_onnx
@@ -46,7 +46,6 @@ def export(path: Path, spec: ClassifierSpec, pictures: Floats) -> ModelProto:
         raise ClassifierError(
             f"torch cannot export {spec.architecture!r} to ONNX: {error}", field="classifier", remedy=REMEDY
         ) from error
-    _forget_origin(model)
     original.find_head()  # after the export: what is hooked to the network would be exported too
     require_same(original, model, spec, pictures)
     return model
@@ -83,11 +82,3 @@ def require_same(
 
 def _apart(first: Floats, second: Floats) -> float:
     return float(np.abs(first - second).max() / max(1.0, float(np.abs(first).max())))
-
-
-def _forget_origin(model: ModelProto) -> None:
-    """Take out what the exporter notes for debugging: paths of this machine are in it."""
-    for part in parts(model):
-        for field in ("doc_string", "metadata_props"):
-            if field in part.DESCRIPTOR.fields_by_name:
-                part.ClearField(field)

@@ -11,6 +11,8 @@ import torch
 from onnx import ModelProto
 from torch import nn
 
+from models.classifiers.onnx_graph import parts
+
 OPSET = 18
 LARGEST_BATCH = 1024
 
@@ -34,7 +36,17 @@ def to_onnx(network: nn.Module, side: int) -> ModelProto:
             dynamic_shapes=(batch,),
         )
     assert program is not None  # torch gives none without `dynamo` only
-    return program.model_proto
+    model: ModelProto = program.model_proto
+    forget_origin(model)
+    return model
+
+
+def forget_origin(model: ModelProto) -> None:
+    """Take out what the exporter notes for debugging: paths of the machine are in it."""
+    for part in parts(model):
+        for field in ("doc_string", "metadata_props"):
+            if field in part.DESCRIPTOR.fields_by_name:
+                part.ClearField(field)
 
 
 def export_onnx(network: nn.Module, side: int, path: Path) -> None:
