@@ -17,10 +17,11 @@ from pydantic import Field
 from jobs.errors import Invalid
 from jobs.figures import Figure
 from jobs.findings import ClassFindings, Model
+from jobs.measurement import Change
 from jobs.measurements import measurements
 from jobs.measures import CLASS_MEASURES, FEATURE_MEASURES, Measure
 from jobs.report import Report
-from jobs.sections import Metric
+from jobs.sections import Entry, Metric
 
 Mean = Literal["class", "sample"]
 
@@ -125,14 +126,18 @@ def _figures(report: Report) -> Iterator[tuple[Place, Figure]]:
                 )
     for section in report.sections:
         for entry in section.entries:
-            place = Place(
-                metric=f"{section.name}.{entry.metric}",
-                mean="class" if entry.of is None else None,
-                of=entry.of,
-                feature=entry.feature,
-                part=entry.part,
-            )
-            yield place, entry.figure
+            yield place_in(section.name, entry), entry.figure
+
+
+def place_in(section: str, own: Entry | Change) -> Place:
+    """Where a figure of a section, or its change, stands."""
+    return Place(
+        metric=f"{section}.{own.metric}",
+        mean="class" if own.of is None else None,
+        of=own.of,
+        feature=own.feature,
+        part=own.part,
+    )
 
 
 def _of_class(own: ClassFindings) -> list[str]:

@@ -10,7 +10,7 @@ from jobs.audit_pairs import AuditPairs
 from jobs.audit_request import AuditRequest
 from jobs.figures import Estimate
 from jobs.measurement import Changes, Scope
-from jobs.metrics import Place
+from jobs.metrics import Place, place_in
 from jobs.outcomes import COLUMNS
 from models.bank import Bank
 
@@ -57,14 +57,7 @@ class Pairing:
         """The figures of sections in the first audit less those in the second, as far as they can be paired."""
         for name, changes in self._sections.items():
             for change in (found for own in changes for found in own.found()):
-                place = Place(
-                    metric=f"{name}.{change.metric}",
-                    mean="class" if change.of is None else None,
-                    of=change.of,
-                    feature=change.feature,
-                    part=change.part,
-                )
-                yield place, change.estimate
+                yield place_in(name, change), change.estimate
 
     @property
     def _changes(self) -> list[Changes]:
