@@ -6,8 +6,9 @@ import re
 import secrets
 import shutil
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import httpx
 import pytest
@@ -29,6 +30,8 @@ CLASSES = ("ant", "bee")
 DRAFT = "d7" * 16
 PANELS = 4
 """Of a draft with two classes."""
+
+T = TypeVar("T")
 
 KINDS = {"background": "1", "separate_object": "2", "main_object": "3"}
 
@@ -91,6 +94,18 @@ def expect_turned(page: Page, panel: str) -> None:
     """Wait until another panel than this one is shown."""
     expect(page.locator(f"#panel[data-panel='{panel}']")).to_have_count(0)
     shown(page)
+
+
+def send_now(page: Page, back: Callable[[], T]) -> T:
+    """Press "Send now", which is there as long as something is away, once `back` has brought that back.
+
+    The page tries again by itself too, and the button goes as soon as all has arrived: the press counts all the same.
+    """
+    button = page.get_by_role("button", name="Send now")
+    expect(button).to_be_visible()
+    result = back()
+    page.locator("#send").dispatch_event("click")
+    return result
 
 
 def wait_for_panels(page: Page, number: int) -> None:
@@ -245,6 +260,19 @@ def test_the_time_spent_on_a_panel_adds_up_over_reloads_but_not_while_hidden(
     assert 180 <= answers_of(session)[0]["seconds"] < 300
 
 
+def test_a_page_left_open_over_the_weekend_can_still_be_answered(open_page: OpenPage, session: Session) -> None:
+    page = open_page("about:blank")
+    page.clock.install()
+    page.goto(link_of(session.invite("Ada", hours=168)))
+    shown(page)
+    page.clock.fast_forward(60 * 3_600_000)
+    panel = answer(page)
+    expect_turned(page, panel)
+    expect_saved(page)
+    (given,) = answers_of(session)
+    assert (given["panel"], given["seconds"]) == (panel, 86_400)
+
+
 def test_a_double_click_and_a_second_tab_count_once(open_page: OpenPage, session: Session) -> None:
     href = link_of(session.invite("Ada"))
     page = open_page(href)
@@ -315,8 +343,7 @@ def test_the_store_away_in_mid_vote_and_a_killed_service_cost_no_answer(
         answers = [answer(page, reason="the disk is away")]
         expect(page.locator("#saved-words")).to_contain_text("The service cannot save at the moment: 1 answer kept")
         assert not store.exists()
-        away.rename(store)
-        page.get_by_role("button", name="Send now").click()
+        send_now(page, lambda: away.rename(store))
         expect_saved(page)
         expect_turned(page, answers[0])
         family = first.family()
@@ -331,8 +358,9 @@ def test_the_store_away_in_mid_vote_and_a_killed_service_cost_no_answer(
             "No connection to the service: 1 answer kept on this device"
         )
         expect_turned(page, answers[1])
-        again = start_server(redis_url=redis.url, port=first.settings.port, data_dir=first.settings.data_dir)
-        page.get_by_role("button", name="Send now").click()
+        again = send_now(
+            page, lambda: start_server(redis_url=redis.url, port=first.settings.port, data_dir=first.settings.data_dir)
+        )
         expect_saved(page)
         expect(page.locator("#reached")).to_have_text("2 of 4 · 2 left")
         assert sorted(one["panel"] for one in answers_of(session)) == sorted(answers)
@@ -361,19 +389,31 @@ def test_an_answer_whose_acknowledgement_is_lost_is_sent_again_and_counted_once(
     open_page: OpenPage, session: Session
 ) -> None:
     page = open_page(link_of(session.invite("Ada")))
-    lost: list[str] = []
 
     def lose(route: Route) -> None:
-        if lost:
-            route.continue_()
-            return
-        lost.append(route.request.url)
         route.fetch()  # the service has it; the page does not hear of it
         route.abort()
 
     page.route("**/v1/label/answers/*", lose)
     panel = answer(page)
     expect(page.locator("#saved-words")).to_contain_text("No connection")
+    assert [one["panel"] for one in answers_of(session)] == [panel]
+    page.unroute("**/v1/label/answers/*")
+    expect_saved(page)
+    assert [one["panel"] for one in answers_of(session)] == [panel]
+
+
+def test_send_now_sends_before_the_page_would_by_itself(open_page: OpenPage, session: Session) -> None:
+    page = open_page("about:blank")
+    page.clock.install()
+    page.goto(link_of(session.invite("Ada")))
+    shown(page)
+    page.clock.pause_at(page.evaluate("Date.now()") + 60_000)  # from here on no timer of the page ends
+    page.route("**/v1/label/answers/*", lambda route: route.abort())
+    panel = answer(page)
+    expect(page.locator("#saved-words")).to_contain_text("No connection")
+    page.unroute("**/v1/label/answers/*")
+    page.get_by_role("button", name="Send now").click()
     expect_saved(page)
     assert [one["panel"] for one in answers_of(session)] == [panel]
 

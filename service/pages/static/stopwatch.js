@@ -3,6 +3,7 @@
 
 const NAME = "looked";
 const MOST = 200; // panels whose time is kept
+const DAY_SECONDS = 86_400; // longest that the service takes for an answer: a page may stay open for longer
 
 export class Stopwatch {
   /** @param {Kept} kept */
@@ -45,7 +46,7 @@ export class Stopwatch {
   /** Seconds so far, at this panel. */
   get seconds() {
     const running = this.since === null ? 0 : performance.now() - this.since;
-    return (this.passed + running) / 1000;
+    return Math.min((this.passed + running) / 1000, DAY_SECONDS);
   }
 
   /** [panel, seconds] of those without an answer, the latest last. */
