@@ -34,8 +34,8 @@ METHOD = (
     f"({DRAWS:,} draws, within classes for means over classes), or by the normal interval of the mean difference per "
     "picture, its variance smoothed so that pictures which all agree do not make the interval 0 wide.",
     "Other differences have the interval of two independent samples (variance estimates recovery, Zou & Donner 2008), "
-    "which on the same pictures is wider than it need be as a rule: of figures that are no means over pictures, such "
-    "as average precision and what is the largest of several.",
+    "which on the same pictures is wider than it need be as a rule: of what each audit finds for itself, such as "
+    "failure modes.",
     "Intervals are 95 % each: of twenty that are looked at, one excludes 0 by chance. A gate corrects for that.",
 )
 

@@ -188,8 +188,9 @@ def changes_by_class(
 class Changes(ABC):
     """Takes in the tables of two audits side by side and tells how figures of a section differ between them.
 
-    Its size depends on the bank and its parameters alone, not on the number of pictures. The tables of a pair may have
-    all, some or no pictures in common; each picture that both audits have is in one pair.
+    Its size depends on the bank and its parameters alone, not on the number of pictures, but where pictures are ranked:
+    there it is some bytes for each. The tables of a pair may have all, some or no pictures in common; each picture that
+    both audits have is in one pair.
 
     Attributes:
         reads: columns of the tables that it looks at.

@@ -8,6 +8,8 @@ memory does not grow with the pictures. The code released with Spurious ImageNet
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
@@ -56,11 +58,39 @@ def ranking_draws(positives: ArrayLike, negatives: ArrayLike, generator: np.rand
     Returns:
         float64 [DRAWS, B + 2] twice, each draw summing to the number of pictures.
     """
-    return _drawn(positives, generator), _drawn(negatives, generator)
+    return _drawn([0.5, *np.asarray(positives), 0.5], generator), _drawn([0.5, *np.asarray(negatives), 0.5], generator)
 
 
-def _drawn(counts: ArrayLike, generator: np.random.Generator) -> Floats:
-    weights = np.concatenate([[0.5], np.asarray(counts, dtype=np.float64), [0.5]])
-    draws = generator.standard_gamma(weights, size=(DRAWS, weights.size))
-    scaled: Floats = draws * ((weights.sum() - 1) / draws.sum(axis=1, keepdims=True))
+def paired_ranking_draws(
+    scores: ArrayLike, positives: ArrayLike, negatives: ArrayLike, generator: np.random.Generator
+) -> list[tuple[Floats, Floats]]:
+    """The same of pictures that two classifiers score: a draw has the same pictures for both.
+
+    At each of the four joint ends of the scores a quarter of a picture is added, so that either classifier has the half
+    at either end that it has alone.
+
+    Args:
+        scores: int [B, 2], all pairs of scores that there are, those of either classifier by rank or in any unit.
+        positives, negatives: counts [B] of pictures with each pair.
+
+    Returns:
+        Of either classifier, what `ranking_draws` gives; B + 2 is the number of its own scores and two.
+    """
+    pairs = np.asarray(scores, dtype=np.int64)
+    ends = np.stack([pairs.min(axis=0) - 1, pairs.max(axis=0) + 1])
+    corners = np.stack([ends[[0, 0, 1, 1], 0], ends[[0, 1, 0, 1], 1]], axis=1)
+    drawn = [_drawn([*np.asarray(counts), *[0.25] * 4], generator) for counts in (positives, negatives)]
+    found = []
+    for own in np.concatenate([pairs, corners]).T:
+        order = np.argsort(own, kind="stable")
+        _, starts = np.unique(own[order], return_index=True)
+        of_positives, of_negatives = (np.add.reduceat(draws[:, order], starts, axis=1) for draws in drawn)
+        found.append((of_positives, of_negatives))
+    return found
+
+
+def _drawn(weights: Sequence[float], generator: np.random.Generator) -> Floats:
+    """Of counts to which one picture was added in all; each draw sums to the number of pictures."""
+    draws = generator.standard_gamma(weights, size=(DRAWS, len(weights)))
+    scaled: Floats = draws * ((sum(weights) - 1) / draws.sum(axis=1, keepdims=True))
     return scaled

@@ -114,7 +114,7 @@ class NaturalPictures(Measurement):
         return NaturalTally(scope, parameters)
 
     def changes(self, scopes: tuple[Scope, Scope], parameters: NaturalParameters) -> tuple[Changes]:
-        """Of the accuracies at both ends and the gap between them. The worst group need not be the same pictures."""
+        """Of all its figures."""
         return (_NaturalChanges(scopes[0], parameters),)
 
 
@@ -220,13 +220,13 @@ class NaturalTally(Tally):
 
 
 class _NaturalChanges(Changes):
-    """Both audits have the same pictures at either end: spuriosity depends on them and the bank alone."""
+    """Both audits have the same pictures at either end and in a bin: spuriosity depends on them and the bank alone."""
 
     reads = READS
     looks = True
 
     def __init__(self, scope: Scope, parameters: NaturalParameters) -> None:
-        self._scope, self._ends = scope, parameters.ends
+        self._scope, self._parameters = scope, parameters
         self._moments = spurious_moments(scope.bank)
         self._spreads = Spreads(len(self._moments.count), outcomes=4)
 
@@ -241,17 +241,39 @@ class _NaturalChanges(Changes):
 
     def found(self) -> Iterator[Change]:
         bank, known = self._scope.bank, np.flatnonzero(self._moments.count).tolist()
-        ends = {c: own for c in known if (own := self._spreads.of(c).ends(self._ends))}
+        spreads = {c: self._spreads.of(c) for c in known}
+        ends = {c: own for c, spread in spreads.items() if (own := spread.ends(self._parameters.ends))}
         lowest, highest = (
             {c: difference(own[i].reshape(2, 2), self._generator(reading, c)) for c, own in ends.items()}
             for i, reading in ENDS
         )
         gaps = {c: less(highest[c], lowest[c]) for c in ends}
-        for reading, by_class in ((GAP, gaps), (HIGHEST, highest), (LOWEST, lowest)):
+        worst = {c: self._worst(spread.bins(self._parameters.bins), c) for c, spread in spreads.items()}
+        for reading, by_class in ((GAP, gaps), (HIGHEST, highest), (LOWEST, lowest), (WORST, worst)):
             yield from changes_by_class(bank, reading.metric.name, by_class)
+
+    def _worst(self, bins: NDArray[np.int64], c: int) -> Estimate:
+        """Of the lowest accuracies in a bin, which need not be the same bin: each draw has the bins of both audits."""
+        held = bins[bins.sum(axis=1) > 0].reshape(-1, 2, 2)
+        generator = self._generator(WORST, c)
+        drawn = np.stack([smoothed_draws(own, generator, 0.25) for own in held], axis=1)
+        (value, n), (draws, _) = _change_of_worst(held[None]), _change_of_worst(drawn)
+        return Estimate(float(value[0]), spanned(float(value[0]), draws), int(n[0]), draws, lowest=-np.inf)
 
     def _generator(self, reading: Reading, c: int) -> np.random.Generator:
         return generator_of(self._scope.seed, "change", reading.metric.name, c)
+
+
+def _change_of_worst(tables: NDArray[Any]) -> tuple[NDArray[np.float64], NDArray[Any]]:
+    """The first audit's lowest accuracy less the second's, and the weight of the smaller of these two bins.
+
+    Args:
+        tables: [N, B, 2, 2]: of each bin, counts or shares by whether the first and the second audit are right.
+    """
+    pictures = tables.sum(axis=(2, 3))
+    right = [tables[:, :, 1].sum(axis=2) / pictures, tables[:, :, :, 1].sum(axis=2) / pictures]
+    of_bin = np.minimum(*(np.take_along_axis(pictures, own.argmin(axis=1)[:, None], 1)[:, 0] for own in right))
+    return right[0].min(axis=1) - right[1].min(axis=1), of_bin
 
 
 MEASUREMENT = NaturalPictures()

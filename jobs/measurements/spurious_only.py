@@ -19,16 +19,19 @@ from jobs import rows
 from jobs.figures import Estimate, average, difference, generator_of, less, percent, points, share
 from jobs.mean_changes import MeanChanges, Values
 from jobs.measurement import Change, Changes, Measurement, Parameters, Scope, Tally, changes_by_class
+from jobs.paired_sums import shared
 from jobs.readings import Reading, flagged_in_words, in_order
 from jobs.said import READS, Said, said_by_class
 from jobs.sections import Entry, Metric, Section
-from models.ranking import auroc, average_precision_of_counts, ranking_draws
+from models.ranking import auroc, average_precision_of_counts, paired_ranking_draws, ranking_draws
 from models.statistics import more_often_right_apart, spanned
 
 NAME = "spurious-only"
 
-LARGEST, STEP = 50.0, 0.02
+LARGEST, STEP, BINS = 50.0, 0.02, 5001
 """Log-odds are counted within +-50 nats in steps of a fiftieth: those of one step count as equal scores."""
+
+Ints = NDArray[np.int64]
 
 AVERAGE_PRECISION = Reading(
     Metric(
@@ -137,8 +140,9 @@ class SpuriousOnly(Measurement):
         return _Tally(scope)
 
     def changes(self, scopes: tuple[Scope, Scope], parameters: SpuriousOnlyParameters) -> tuple[Changes, ...]:
-        """Of all but the two that rank pictures, which are no means over them."""
-        return MeanChanges(NAME, scopes, (*READS, "probability"), _values), _TriggerChanges(scopes)
+        """Of all its figures."""
+        means = MeanChanges(NAME, scopes, (*READS, "probability"), _values)
+        return means, _TriggerChanges(scopes), _RankChanges(scopes)
 
 
 def _values(table: pa.Table, scope: Scope) -> Iterator[Values]:
@@ -181,6 +185,69 @@ class _TriggerChanges(Changes):
         yield from changes_by_class(scope.bank, EXCESS.metric.name, {c: less(rates[c], others[c]) for c in rates})
 
 
+class _RankChanges(Changes):
+    """Of how pictures rank: no means over pictures, so the scores that both classifiers gave are kept, 8 bytes each."""
+
+    reads = (*READS, "log_odds")
+
+    def __init__(self, scopes: tuple[Scope, Scope]) -> None:
+        self._scope = scopes[0]
+        self._scores: dict[int, tuple[list[Ints], list[Ints]]] = {}
+
+    def add(self, first: pa.Table, second: pa.Table) -> None:
+        for place, variant in enumerate((rows.CLEAN, NAME)):
+            tables = [table.filter(pc.equal(table["variant"], variant)) for table in (first, second)]
+            numbers = [table["row"].to_numpy() for table in tables]
+            labels = [table["class"].to_numpy().astype(np.int64) for table in tables]
+            at, other_at = shared(*numbers)
+            same = labels[0][at] == labels[1][other_at]
+            at, other_at = at[same], other_at[same]
+            own, other = (_codes(table["log_odds"].to_numpy()) for table in tables)
+            scores, label = own[at] * BINS + other[other_at], labels[0][at]
+            for c in np.unique(label).tolist():
+                self._scores.setdefault(c, ([], []))[place].append(scores[label == c])
+
+    def found(self) -> Iterator[Change]:
+        of = [c for c in self._scope.classes if c in self._scores and self._scores[c][1]]
+        changed = {c: self._changed(c) for c in of}
+        for place, reading in enumerate((AVERAGE_PRECISION, AUROC)):
+            own = {c: estimates[place] for c, estimates in changed.items()}
+            yield from changes_by_class(self._scope.bank, reading.metric.name, own)
+
+    def _changed(self, c: int) -> tuple[Estimate, ...]:
+        """Of average precision and of AUROC, from the same draws."""
+        parts = [np.concatenate(own) if own else np.empty(0, np.int64) for own in self._scores[c]]
+        n = min(part.size for part in parts)
+        pairs, place = np.unique(np.concatenate(parts), return_inverse=True)
+        positives = np.bincount(place[: parts[0].size], minlength=pairs.size)
+        negatives = np.bincount(place[parts[0].size :], minlength=pairs.size)
+        scores = np.stack([pairs // BINS, pairs % BINS], axis=1)
+        drawn = paired_ranking_draws(
+            scores, positives, negatives, generator_of(self._scope.seed, NAME, "change", AUROC.metric.name, c)
+        )
+
+        def estimate(figure: Callable[..., NDArray[np.float64]]) -> Estimate:
+            draws = figure(*drawn[0]) - figure(*drawn[1])
+            value = 0.0
+            if n:
+                own, other = (figure(*_counted(of_one, positives, negatives)) for of_one in scores.T)
+                value = float(own - other)
+            return Estimate(value, spanned(value, draws), n, draws, lowest=-np.inf)
+
+        return estimate(average_precision_of_counts), estimate(auroc)
+
+
+def _codes(log_odds: NDArray[np.float32]) -> Ints:
+    """int64 in [0, BINS): the step in which they are counted."""
+    return np.round((log_odds.astype(np.float64).clip(-LARGEST, LARGEST) + LARGEST) / STEP).astype(np.int64)
+
+
+def _counted(scores: Ints, *counts: Ints) -> list[Ints]:
+    """Counts by score, ascending, from counts of things that may have the same score."""
+    found, place = np.unique(scores, return_inverse=True)
+    return [np.bincount(place, weights=own, minlength=found.size) for own in counts]
+
+
 class _Tally(Tally):
     def __init__(self, scope: Scope) -> None:
         self._scope = scope
@@ -209,11 +276,10 @@ class _Tally(Tally):
         return np.bincount(classes, minlength=self._taken.size)
 
     def _add_scores(self, place: int, label: NDArray[np.int64], log_odds: NDArray[np.float32]) -> None:
-        code = np.round((log_odds.astype(np.float64).clip(-LARGEST, LARGEST) + LARGEST) / STEP).astype(np.int64)
-        bins = round(2 * LARGEST / STEP) + 1
+        code = _codes(log_odds)
         for c in np.unique(label).tolist():
-            counts = self._scores.setdefault(c, np.zeros((2, bins), np.int64))
-            counts[place] += np.bincount(code[label == c], minlength=bins)
+            counts = self._scores.setdefault(c, np.zeros((2, BINS), np.int64))
+            counts[place] += np.bincount(code[label == c], minlength=BINS)
 
     def section(self) -> Section:
         entries = in_order(self._entries(), self._scope.bank)

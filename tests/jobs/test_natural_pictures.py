@@ -8,7 +8,7 @@ import pytest
 
 from jobs import rows
 from jobs.measurement import Scope
-from jobs.measurements.natural_pictures import GAP, HIGHEST, LOWEST, WORST, NaturalParameters, NaturalTally
+from jobs.measurements.natural_pictures import GAP, HIGHEST, LOWEST, MEASUREMENT, WORST, NaturalParameters, NaturalTally
 from jobs.readings import Reading
 from jobs.sections import Section
 from jobs.spread import Spreads
@@ -16,6 +16,7 @@ from jobs.spurious_activations import COLUMN
 from tests.jobs import world
 
 HEN, OWL = 0, 1
+SCOPE = Scope(world.bank_of_two_cues(), [HEN, OWL], 0, {}, np.zeros(0, np.int32), np.array([HEN, OWL], np.int32))
 
 
 def table(activations: np.ndarray, correct: np.ndarray, class_index: int = HEN) -> pa.Table:
@@ -35,10 +36,7 @@ def table(activations: np.ndarray, correct: np.ndarray, class_index: int = HEN) 
 
 
 def section(*tables: pa.Table, **asked: float) -> Section:
-    tally = NaturalTally(
-        Scope(world.bank_of_two_cues(), [HEN, OWL], 0, {}, np.zeros(0, np.int32), np.array([HEN, OWL], np.int32)),
-        NaturalParameters(**asked),
-    )
+    tally = NaturalTally(SCOPE, NaturalParameters(**asked))
     for _ in range(2):
         for own in tables:
             tally.add(own)
@@ -113,3 +111,21 @@ def test_bins_hold_every_picture_once(values: np.ndarray) -> None:
     bins = spread.bins(10)
     assert bins.sum() == 1000
     assert bins[:, 1].sum() == (values > 0).sum()
+
+
+def test_the_change_of_the_worst_group_is_that_of_the_audits_and_its_interval_holds_the_truth() -> None:
+    """Two classifiers that err on the same pictures mostly, worst at opposite ends: .7 - .5 in truth."""
+    generator, asked, held = np.random.default_rng(5), NaturalParameters(bins=5), 0
+    repeats, strength = 40, np.arange(300.0)
+    for _ in range(repeats):
+        draw = generator.random(300)
+        first, second = (draw < np.linspace(low, high, 300) for low, high in ((0.67, 0.95), (0.95, 0.45)))
+        tables = [table(strength, right) for right in (first, second)]
+        (changes,) = MEASUREMENT.changes((SCOPE, SCOPE), asked)
+        changes.look(*tables)
+        changes.add(*tables)
+        found = next(own for own in changes.found() if (own.metric, own.of) == (WORST.metric.name, "hen")).estimate
+        apart = [value(section(own, bins=5), WORST) or 0.0 for own in tables]
+        assert found.value == pytest.approx(apart[0] - apart[1])
+        held += found.interval.low <= 0.2 <= found.interval.high
+    assert held / repeats >= 0.9

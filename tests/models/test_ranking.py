@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from models.ranking import auroc, average_precision_of_counts, ranking_draws
+from models.ranking import auroc, average_precision_of_counts, paired_ranking_draws, ranking_draws
 from models.statistics import DRAWS, average_precision
 
 POSITIVES, NEGATIVES = 50, 75
@@ -75,3 +75,58 @@ def test_draws_keep_the_numbers_of_pictures() -> None:
     drawn = ranking_draws([3, 0, 47], [70, 5, 0], np.random.default_rng(0))
     assert [draws.shape for draws in drawn] == [(DRAWS, 5)] * 2
     assert [draws.sum(axis=1).round(6).tolist() for draws in drawn] == [[50.0] * DRAWS, [75.0] * DRAWS]
+
+
+FIGURES = average_precision_of_counts, auroc
+
+
+def scored(generator: np.random.Generator, pictures: tuple[int, int], alike: float) -> list[NDArray[np.int64]]:
+    """Scores of positives and negatives, [N, 2], in fiftieths: the second classifier tells them better apart."""
+    found = []
+    for number, shifts in zip(pictures, ((1.0, 1.5), (0.0, 0.0)), strict=True):
+        first, other = generator.normal(size=(2, number))
+        second = alike * first + np.sqrt(1 - alike**2) * other
+        found.append(np.rint(50 * (np.stack([first, second], axis=1) + shifts)).astype(np.int64))
+    return found
+
+
+def paired(scores: list[NDArray[np.int64]]) -> tuple[NDArray, NDArray, NDArray]:
+    """All pairs of scores, and how many positives and negatives have each."""
+    pairs, place = np.unique(np.concatenate(scores), axis=0, return_inverse=True)
+    place, number = place.ravel(), len(scores[0])
+    return pairs, *(np.bincount(own, minlength=len(pairs)) for own in (place[:number], place[number:]))
+
+
+@pytest.mark.parametrize("alike", [0.0, 0.9])
+def test_intervals_of_two_classifiers_on_the_same_pictures_cover_the_difference(alike: float) -> None:
+    generator, repeats = np.random.default_rng(4), 80
+    large = scored(generator, (400_000, 600_000), alike)
+    truth = [float(np.diff([figure(*counted(*(own[:, i] for own in large))) for i in (1, 0)])[0]) for figure in FIGURES]
+    covered, widths = np.zeros(2), np.zeros((2, 2))
+    for _ in range(repeats):
+        sample = scored(generator, (POSITIVES, NEGATIVES), alike)
+        drawn = paired_ranking_draws(*paired(sample), generator)
+        apart = [ranking_draws(*counted(*(own[:, i] for own in sample)), generator) for i in (0, 1)]
+        for i, figure in enumerate(FIGURES):
+            for j, draws in enumerate((drawn, apart)):
+                low, high = np.quantile(figure(*draws[0]) - figure(*draws[1]), [0.025, 0.975])
+                widths[j, i] += high - low
+                covered[i] += j == 0 and low <= truth[i] <= high
+    assert covered.min() / repeats >= 0.9
+    together, independent = widths
+    assert (together / independent).max() < (0.6 if alike else 1.05)
+
+
+def test_either_classifier_alone_has_the_draws_it_has_alone() -> None:
+    generator = np.random.default_rng(5)
+    sample = scored(generator, (POSITIVES, NEGATIVES), 0.5)
+    drawn = paired_ranking_draws(*paired(sample), generator)
+    for i in (0, 1):
+        counts = counted(*(own[:, i] for own in sample))
+        alone = ranking_draws(*counts, generator)
+        for own, other, number in zip(drawn[i], alone, (POSITIVES, NEGATIVES), strict=True):
+            assert own.shape == other.shape
+            assert own.sum(axis=1) == pytest.approx(number)
+            assert own.mean(axis=0) == pytest.approx(other.mean(axis=0), abs=0.15)
+        for figure in FIGURES:
+            assert figure(*drawn[i]).std() == pytest.approx(figure(*alone).std(), rel=0.1)
