@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Iterator
-from typing import Any, ClassVar
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 import pyarrow as pa
@@ -17,7 +18,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from jobs import rows
-from jobs.figures import Estimate, counted, generator_of, mean, percent, points, share
+from jobs.figures import Estimate, Figure, counted, generator_of, mean, percent, points, share
 from jobs.mean_changes import MeanChanges, Values
 from jobs.measurement import Batch, Measurement, Parameters, Scope, Tally
 from jobs.sections import Entry, Metric, Section, adjusted
@@ -61,6 +62,9 @@ class FailureParameters(Parameters):
     """Of `failure-modes`."""
 
     pictures: int = Field(1000, ge=100, le=10_000, description="Drawn of every class, at most.")
+    group: Literal["label", "predicted"] = Field(
+        "label", description="Pictures looked at together: those of a class, or those said to be it (Barlow's choice)."
+    )
     depth: int = Field(1, ge=1, le=3, description="Of the tree; Barlow's is 1.")
     permutations: int = Field(199, ge=99, le=9999, description="Shuffles of failure behind each p-value.")
 
@@ -90,8 +94,10 @@ class FailureModeMeasurement(Measurement):
         """Keeps what was drawn of every class."""
         return FailureTally(scope, parameters)
 
-    def changes(self, scopes: tuple[Scope, Scope], parameters: FailureParameters) -> tuple[MeanChanges]:
-        """Of error rates; modes are of each classifier's own."""
+    def changes(self, scopes: tuple[Scope, Scope], parameters: FailureParameters) -> tuple[MeanChanges, ...]:
+        """Of error rates, where both audits have the same pictures together; modes are of each classifier's own."""
+        if parameters.group == "predicted":
+            return ()
         reads = ("sample", "row", "class", "variant", "correct")
         return (MeanChanges(self.name, scopes, reads, lambda table, scope: _values(table, scope, parameters)),)
 
@@ -125,11 +131,26 @@ def _uniform(seed: int, sample: str) -> float:
     return int.from_bytes(digest[:8], "little") / 2**64
 
 
+@dataclass(frozen=True)
+class _Words:
+    """What the pictures that are looked at together are called, `{}` being the class."""
+
+    pictures: str
+    wrong: str
+    failures: str
+
+
+WORDS = {
+    "label": _Words("pictures of {}", "are classified wrong", "failures on {}"),
+    "predicted": _Words("pictures said to be {}", "are of another class", "pictures wrongly said to be {}"),
+}
+
+
 class FailureTally(Tally):
-    """Features and failures of the pictures drawn, by class."""
+    """Features and failures of the pictures drawn, by class: their own, or the one they are said to be."""
 
     def __init__(self, scope: Scope, parameters: FailureParameters) -> None:
-        self._scope, self._parameters = scope, parameters
+        self._scope, self._parameters, self._words = scope, parameters, WORDS[parameters.group]
         self._kept: dict[int, list[tuple[NDArray[np.int64], NDArray[np.float16], NDArray[np.bool_]]]] = {}
 
     def add(self, table: pa.Table) -> None:
@@ -139,8 +160,10 @@ class FailureTally(Tally):
             return
         phi = clean[COLUMN.name].combine_chunks().flatten().to_numpy().reshape(clean.num_rows, -1)
         place, classes = clean["row"].to_numpy(), clean["class"].to_numpy()
+        if self._parameters.group == "predicted":
+            classes = self._scope.of_output[clean["predicted"].to_numpy()]
         failed = ~clean["correct"].to_numpy(zero_copy_only=False)
-        for index in np.unique(classes).tolist():
+        for index in np.intersect1d(classes, self._scope.classes).tolist():
             own = classes == index
             self._kept.setdefault(index, []).append((place[own], phi[own], failed[own]))
 
@@ -161,15 +184,16 @@ class FailureTally(Tally):
             own = self._of_class(index, found)
             entries += [entry for entry, _ in own]
             lifts += [estimate for entry, estimate in own if entry.metric == LIFT]
-        overall = [Entry(metric=LIFT, figure=_lift_figure(mean(lifts), "a class on average"))] if lifts else []
+        overall = [Entry(metric=LIFT, figure=self._lift_figure(mean(lifts), "a class on average"))] if lifts else []
         found_entries = adjusted(entries)
         return Section(
             name=FailureModeMeasurement.name,
             title=FailureModeMeasurement.title,
             answer=_answer(found_entries, self._scope.bank),
             method=(
-                "For every class, the feature and threshold are sought that best tell the pictures on which the "
-                "classifier is wrong (Barlow, CVPR 2021), among all features of the bank's backbone.",
+                f"Of the {self._words.pictures.format('a class')}, the feature and threshold are sought that best "
+                "tell those on which the classifier is wrong (Barlow, CVPR 2021), among all features of the bank's "
+                "backbone.",
                 f"The lift is measured on pictures that the threshold was not chosen on ({FOLDS} folds); the p-value "
                 f"is the share of {self._parameters.permutations:,} shuffles of failure in which the best of all "
                 "features tells as much. Rates of the mode itself are of the pictures it was found on, and flatter it.",
@@ -182,15 +206,15 @@ class FailureTally(Tally):
     def _of_class(self, index: int, found: FailureModes) -> list[tuple[Entry, Estimate]]:
         name, seed = self._scope.bank.classes[index], self._scope.seed
         rate = share(np.array([found.pictures - found.failures, found.failures]), generator_of(seed, ERROR_RATE, index))
-        figure = rate.figure(
-            f"Of the pictures of {name} that were drawn", "are classified wrong; higher is worse", percent
-        )
+        pictures, failures = self._words.pictures.format(name), self._words.failures.format(name)
+        wrong = self._words.wrong
+        figure = rate.figure(f"Of the {pictures} that were drawn", f"{wrong}; higher is worse", percent)
         result = [(Entry(metric=ERROR_RATE, of=name, figure=figure), rate)]
         if found.cross_fitted_aler is None or found.base_error_rate is None:
             return result
         lift = _lift(found, found.cross_fitted_aler - found.base_error_rate, generator_of(seed, LIFT, index))
         p_value = found.p_value if lift.enough else None
-        result.append((Entry(metric=LIFT, of=name, figure=_lift_figure(lift, name), p_value=p_value), lift))
+        result.append((Entry(metric=LIFT, of=name, figure=self._lift_figure(lift, name), p_value=p_value), lift))
         for leaf in found.modes[:1]:
             sides = [
                 (f"feature {own.feature}", f"{'above' if own.above else 'up to'} {own.threshold:.4g}")
@@ -199,14 +223,22 @@ class FailureTally(Tally):
             side = " and ".join(f"{feature} {where}" for feature, where in sides)
             lead = f"Where {' and '.join(f'{feature} is {where}' for feature, where in sides)},"
             for metric, others, tail in (
-                (MODE_RATE, leaf.pictures - leaf.failures, f"of the pictures of {name} are classified wrong; higher"),
-                (MODE_COVERAGE, found.failures - leaf.failures, f"of the failures on {name} lie; neither direction"),
+                (MODE_RATE, leaf.pictures - leaf.failures, f"of the {pictures} {wrong}; higher"),
+                (MODE_COVERAGE, found.failures - leaf.failures, f"of the {failures} lie; neither direction"),
             ):
                 estimate = share(np.array([others, leaf.failures]), generator_of(seed, metric, index))
                 figure = estimate.figure(lead, f"{tail} is worse", percent)
                 feature = leaf.path[-1].feature
                 result.append((Entry(metric=metric, of=name, feature=feature, part=side, figure=figure), estimate))
         return result
+
+    def _lift_figure(self, lift: Estimate, name: str) -> Figure:
+        return lift.figure(
+            f"Among held-out {self._words.pictures.format(name)} that features put together with a failure, "
+            "errors are more frequent by",
+            "than among all of them; higher is worse",
+            points,
+        )
 
 
 def _length(table: pa.Table) -> pa.ChunkedArray:
@@ -222,14 +254,6 @@ def _lift(found: FailureModes, value: float, generator: np.random.Generator) -> 
     lifts = (failures**2 / pictures).sum(axis=1) / rate - rate
     lifts += value - lifts.mean()
     return Estimate(value, spanned(value, lifts), found.pictures, lifts, lowest=-1)
-
-
-def _lift_figure(lift: Estimate, name: str) -> Any:
-    return lift.figure(
-        f"Among held-out pictures of {name} that features put together with a failure, errors are more frequent by",
-        "than among all of them; higher is worse",
-        points,
-    )
 
 
 def _answer(entries: list[Entry], bank: Bank) -> str:

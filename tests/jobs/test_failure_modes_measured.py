@@ -42,6 +42,22 @@ def test_the_cue_is_found_to_tell_where_a_cue_reliant_classifier_fails() -> None
     assert "labelled spurious" in found.answer
 
 
+def test_among_the_pictures_said_to_be_a_class_what_it_lacks_tells_the_wrong_ones() -> None:
+    """The classifier takes what is green for a hen: of those, the pictures without red are owls."""
+    hens = pictures(np.ones(40, dtype=bool))
+    shapes = [world.picture(world.BLUE, (4, 4), (40, 28) if i % 2 else None) for i in range(40)]
+    owls = [Sample(40 + i, f"owl/{i}.png", 1, world.png(shape)) for i, shape in enumerate(shapes)]
+    found, _ = section("failure-modes", hens + owls, world.looking_at(world.GREEN), world.bank(), group="predicted")
+    assert found.flagged == ("hen",)
+    of_hens = {entry.metric: entry for entry in found.entries if entry.of == "hen"}
+    assert of_hens["error_rate"].figure.value == 20 / 60
+    assert "of the pictures said to be hen that were drawn" in of_hens["error_rate"].figure.reading.lower()
+    mode = of_hens["mode_error_rate"]
+    assert (mode.feature, mode.figure.value) == (0, 1)  # red, and every picture without it is an owl
+    assert "of the pictures said to be hen are of another class" in mode.figure.reading
+    assert "up to" in mode.part
+
+
 def test_failures_that_nothing_tells_are_no_mode() -> None:
     """The classifier errs by the picture's place in the data set, which no feature shows."""
     generator = np.random.default_rng(0)
