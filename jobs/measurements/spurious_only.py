@@ -24,7 +24,7 @@ from jobs.readings import Reading, flagged_in_words, in_order
 from jobs.said import READS, Said, said_by_class
 from jobs.sections import Entry, Metric, Section
 from models.ranking import auroc, average_precision_of_counts, paired_ranking_draws, ranking_draws
-from models.statistics import more_often_right_apart, spanned
+from models.statistics import DRAWS, Interval, more_often_right_apart, spanned
 
 NAME = "spurious-only"
 
@@ -32,6 +32,9 @@ LARGEST, STEP, BINS = 50.0, 0.02, 5001
 """Log-odds are counted within +-50 nats in steps of a fiftieth: those of one step count as equal scores."""
 
 Ints = NDArray[np.int64]
+
+NOTHING = Estimate(0.0, Interval(0.0, 0.0), 0, np.zeros(DRAWS), lowest=0)
+"""Of a class that lacks pictures of either kind."""
 
 AVERAGE_PRECISION = Reading(
     Metric(
@@ -214,10 +217,12 @@ class _RankChanges(Changes):
             own = {c: estimates[place] for c, estimates in changed.items()}
             yield from changes_by_class(self._scope.bank, reading.metric.name, own)
 
-    def _changed(self, c: int) -> tuple[Estimate, ...]:
+    def _changed(self, c: int) -> tuple[Estimate, Estimate]:
         """Of average precision and of AUROC, from the same draws."""
         parts = [np.concatenate(own) if own else np.empty(0, np.int64) for own in self._scores[c]]
         n = min(part.size for part in parts)
+        if not n:
+            return NOTHING, NOTHING
         pairs, place = np.unique(np.concatenate(parts), return_inverse=True)
         positives = np.bincount(place[: parts[0].size], minlength=pairs.size)
         negatives = np.bincount(place[parts[0].size :], minlength=pairs.size)
@@ -227,11 +232,8 @@ class _RankChanges(Changes):
         )
 
         def estimate(figure: Callable[..., NDArray[np.float64]]) -> Estimate:
-            draws = figure(*drawn[0]) - figure(*drawn[1])
-            value = 0.0
-            if n:
-                own, other = (figure(*_counted(of_one, positives, negatives)) for of_one in scores.T)
-                value = float(own - other)
+            own, other = (figure(*_counted(of_one, positives, negatives)) for of_one in scores.T)
+            value, draws = float(own - other), figure(*drawn[0]) - figure(*drawn[1])
             return Estimate(value, spanned(value, draws), n, draws, lowest=-np.inf)
 
         return estimate(average_precision_of_counts), estimate(auroc)
@@ -325,12 +327,14 @@ class _Tally(Tally):
     def _ranked(self, c: int) -> tuple[Estimate, Estimate]:
         """Average precision and AUROC of a class's pictures above its spurious-only ones, from the same draws."""
         counts = self._scores[c]
+        n = int(counts.sum(axis=1).min())
+        if not n:
+            return NOTHING, NOTHING
         positives, negatives = counts[:, counts.any(axis=0)]
         drawn = ranking_draws(positives, negatives, self._generator(AUROC, c))
 
         def estimate(figure: Callable[..., NDArray[np.float64]]) -> Estimate:
-            n = int(min(positives.sum(), negatives.sum()))
-            value, draws = float(figure(positives, negatives)) if n else 0.0, figure(*drawn)
+            value, draws = float(figure(positives, negatives)), figure(*drawn)
             return Estimate(value, spanned(value, draws), n, draws, lowest=0)
 
         return estimate(average_precision_of_counts), estimate(auroc)
