@@ -8,7 +8,7 @@ memory does not grow with the pictures. The code released with Spurious ImageNet
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -16,6 +16,9 @@ from numpy.typing import ArrayLike, NDArray
 from models.statistics import DRAWS
 
 Floats = NDArray[np.float64]
+
+ROOM = 1 << 22
+"""Most values drawn at a time of pairs of scores: 32 MiB."""
 
 
 def auroc(positives: ArrayLike, negatives: ArrayLike) -> Floats:
@@ -63,34 +66,40 @@ def ranking_draws(positives: ArrayLike, negatives: ArrayLike, generator: np.rand
 
 def paired_ranking_draws(
     scores: ArrayLike, positives: ArrayLike, negatives: ArrayLike, generator: np.random.Generator
-) -> list[tuple[Floats, Floats]]:
+) -> Iterator[list[tuple[Floats, Floats]]]:
     """The same of pictures that two classifiers score: a draw has the same pictures for both.
 
     At each of the four joint ends of the scores a quarter of a picture is added, so that either classifier has the half
-    at either end that it has alone.
+    at either end that it has alone. Draws come some at a time, as pairs of scores may be as many as pictures.
 
     Args:
         scores: int [B, 2], all pairs of scores that there are, those of either classifier by rank or in any unit.
         positives, negatives: counts [B] of pictures with each pair.
 
-    Returns:
-        Of either classifier, what `ranking_draws` gives; B + 2 is the number of its own scores and two.
+    Yields:
+        Of either classifier, what `ranking_draws` gives, of the next of the DRAWS draws; B + 2 is the number of its own
+        scores and two.
     """
     pairs = np.asarray(scores, dtype=np.int64)
     ends = np.stack([pairs.min(axis=0) - 1, pairs.max(axis=0) + 1])
     corners = np.stack([ends[[0, 0, 1, 1], 0], ends[[0, 1, 0, 1], 1]], axis=1)
-    drawn = [_drawn([*np.asarray(counts), *[0.25] * 4], generator) for counts in (positives, negatives)]
-    found = []
+    weights = [[*np.asarray(counts), *[0.25] * len(corners)] for counts in (positives, negatives)]
+    orders = []
     for own in np.concatenate([pairs, corners]).T:
         order = np.argsort(own, kind="stable")
-        _, starts = np.unique(own[order], return_index=True)
-        of_positives, of_negatives = (np.add.reduceat(draws[:, order], starts, axis=1) for draws in drawn)
-        found.append((of_positives, of_negatives))
-    return found
+        orders.append((order, np.unique(own[order], return_index=True)[1]))
+    together = max(1, ROOM // len(weights[0]))
+    for start in range(0, DRAWS, together):
+        drawn = [_drawn(own, generator, min(together, DRAWS - start)) for own in weights]
+        found = []
+        for order, starts in orders:
+            of_positives, of_negatives = (np.add.reduceat(draws[:, order], starts, axis=1) for draws in drawn)
+            found.append((of_positives, of_negatives))
+        yield found
 
 
-def _drawn(weights: Sequence[float], generator: np.random.Generator) -> Floats:
+def _drawn(weights: Sequence[float], generator: np.random.Generator, number: int = DRAWS) -> Floats:
     """Of counts to which one picture was added in all; each draw sums to the number of pictures."""
-    draws = generator.standard_gamma(weights, size=(DRAWS, len(weights)))
+    draws = generator.standard_gamma(weights, size=(number, len(weights)))
     scaled: Floats = draws * ((sum(weights) - 1) / draws.sum(axis=1, keepdims=True))
     return scaled

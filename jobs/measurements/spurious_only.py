@@ -227,16 +227,20 @@ class _RankChanges(Changes):
         positives = np.bincount(place[: parts[0].size], minlength=pairs.size)
         negatives = np.bincount(place[parts[0].size :], minlength=pairs.size)
         scores = np.stack([pairs // BINS, pairs % BINS], axis=1)
-        drawn = paired_ranking_draws(
-            scores, positives, negatives, generator_of(self._scope.seed, NAME, "change", AUROC.metric.name, c)
-        )
+        generator = generator_of(self._scope.seed, NAME, "change", AUROC.metric.name, c)
+        figures = average_precision_of_counts, auroc
+        draws = [
+            [figure(*own) - figure(*other) for figure in figures]
+            for own, other in paired_ranking_draws(scores, positives, negatives, generator)
+        ]
+        own, other = (_counted(of_one, positives, negatives) for of_one in scores.T)
 
-        def estimate(figure: Callable[..., NDArray[np.float64]]) -> Estimate:
-            own, other = (figure(*_counted(of_one, positives, negatives)) for of_one in scores.T)
-            value, draws = float(own - other), figure(*drawn[0]) - figure(*drawn[1])
-            return Estimate(value, spanned(value, draws), n, draws, lowest=-np.inf)
+        def estimate(place: int) -> Estimate:
+            value = float(figures[place](*own) - figures[place](*other))
+            together = np.concatenate([part[place] for part in draws])
+            return Estimate(value, spanned(value, together), n, together, lowest=-np.inf)
 
-        return estimate(average_precision_of_counts), estimate(auroc)
+        return estimate(0), estimate(1)
 
 
 def _codes(log_odds: NDArray[np.float32]) -> Ints:

@@ -97,6 +97,12 @@ def paired(scores: list[NDArray[np.int64]]) -> tuple[NDArray, NDArray, NDArray]:
     return pairs, *(np.bincount(own, minlength=len(pairs)) for own in (place[:number], place[number:]))
 
 
+def together(scores: list[NDArray[np.int64]], generator: np.random.Generator) -> list[tuple[NDArray, NDArray]]:
+    """All draws of either classifier's positives and negatives."""
+    parts = list(paired_ranking_draws(*paired(scores), generator))
+    return [tuple(np.concatenate([part[i][j] for part in parts]) for j in (0, 1)) for i in (0, 1)]
+
+
 @pytest.mark.parametrize("alike", [0.0, 0.9])
 def test_intervals_of_two_classifiers_on_the_same_pictures_cover_the_difference(alike: float) -> None:
     generator, repeats = np.random.default_rng(4), 80
@@ -105,7 +111,7 @@ def test_intervals_of_two_classifiers_on_the_same_pictures_cover_the_difference(
     covered, widths = np.zeros(2), np.zeros((2, 2))
     for _ in range(repeats):
         sample = scored(generator, (POSITIVES, NEGATIVES), alike)
-        drawn = paired_ranking_draws(*paired(sample), generator)
+        drawn = together(sample, generator)
         apart = [ranking_draws(*counted(*(own[:, i] for own in sample)), generator) for i in (0, 1)]
         for i, figure in enumerate(FIGURES):
             for j, draws in enumerate((drawn, apart)):
@@ -113,14 +119,14 @@ def test_intervals_of_two_classifiers_on_the_same_pictures_cover_the_difference(
                 widths[j, i] += high - low
                 covered[i] += j == 0 and low <= truth[i] <= high
     assert covered.min() / repeats >= 0.9
-    together, independent = widths
-    assert (together / independent).max() < (0.6 if alike else 1.05)
+    of_pairs, independent = widths
+    assert (of_pairs / independent).max() < (0.6 if alike else 1.05)
 
 
 def test_either_classifier_alone_has_the_draws_it_has_alone() -> None:
     generator = np.random.default_rng(5)
     sample = scored(generator, (POSITIVES, NEGATIVES), 0.5)
-    drawn = paired_ranking_draws(*paired(sample), generator)
+    drawn = together(sample, generator)
     for i in (0, 1):
         counts = counted(*(own[:, i] for own in sample))
         alone = ranking_draws(*counts, generator)
@@ -130,3 +136,12 @@ def test_either_classifier_alone_has_the_draws_it_has_alone() -> None:
             assert own.mean(axis=0) == pytest.approx(other.mean(axis=0), abs=0.15)
         for figure in FIGURES:
             assert figure(*drawn[i]).std() == pytest.approx(figure(*alone).std(), rel=0.1)
+
+
+def test_draws_of_many_pictures_come_some_at_a_time() -> None:
+    """20,000 pictures with as many pairs of scores would be 600 MiB of draws otherwise."""
+    generator = np.random.default_rng(6)
+    parts = paired_ranking_draws(*paired(scored(generator, (20_000, 20_000), 0.5)), generator)
+    sizes = [[own.shape[0] for pair in part for own in pair] for part in parts]
+    assert sum(size[0] for size in sizes) == DRAWS
+    assert max(max(size) for size in sizes) < DRAWS / 4
