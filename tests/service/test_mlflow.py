@@ -1,15 +1,11 @@
-"""Audits as runs of a real MLflow server, which runs in an environment of its own.
-
-`CUECHECK_TEST_MLFLOW` names the `mlflow` command of an environment with the full package (`python -m venv E` and
-`E/bin/pip install mlflow`), which does not agree with our lock; without it the test of the server is skipped.
-"""
+"""Audits as runs of a real MLflow server."""
 
 from __future__ import annotations
 
 import os
-import shutil
 import signal
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -38,14 +34,11 @@ def subjects(tmp_path: Path) -> tuple[str, str, str, str]:
 @pytest.fixture(scope="module")
 def tracking(tmp_path_factory: pytest.TempPathFactory) -> Iterator[httpx.Client]:
     """A client of a real MLflow server's own interface."""
-    command = shutil.which(os.environ.get("CUECHECK_TEST_MLFLOW", ""))
-    if command is None:
-        pytest.skip("there is no MLflow server: set CUECHECK_TEST_MLFLOW to the command `mlflow` of the full package")
     folder, port = tmp_path_factory.mktemp("mlflow"), free_port()
     store = ("--backend-store-uri", f"sqlite:///{folder}/mlflow.db", "--artifacts-destination", str(folder / "files"))
     with (folder / "log.txt").open("wb") as log:
         process = subprocess.Popen(
-            [command, "server", "--host", "127.0.0.1", "--port", str(port), "--workers", "1", *store],
+            [sys.executable, "-m", "mlflow", "server", "--port", str(port), "--workers", "1", *store],
             cwd=folder,
             env={**os.environ, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"},  # nothing here needs its job workers
             stdout=log,
