@@ -105,7 +105,7 @@ def test_two_audits_are_compared_picture_by_picture(
     assert change.paired
     assert change.figure.value == pytest.approx(new["value"] - old["value"])
     sections = {d.metric.partition(".")[2] for d in found.differences if d.paired and "natural-pictures." in d.metric}
-    assert sections == {"spurious_gap", "accuracy_highest", "accuracy_lowest"}
+    assert sections == {"spurious_gap", "accuracy_highest", "accuracy_lowest", "worst_group_accuracy"}
     record = http.get(path).json()
     assert (record["kind"], record["state"]) == ("comparison", "succeeded")
     pictures = http.get(f"/v1/jobs/{audits['new']}").json()["total"]
