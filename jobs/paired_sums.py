@@ -29,6 +29,13 @@ def shared(first: Ints, second: Ints) -> tuple[Ints, Ints]:
     return own, other
 
 
+def shared_under_one_class(own: tuple[Ints, Ints], other: tuple[Ints, Ints]) -> tuple[Ints, Ints]:
+    """The same of pictures: int64 [M] rows and [M] classes; those whose class differs are left out."""
+    at, other_at = shared(own[0], other[0])
+    same = own[1][at] == other[1][other_at]
+    return at[same], other_at[same]
+
+
 class PairedSums:
     """Of some keys, such as classes: 56 bytes for each, however many pictures there are.
 

@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from jobs.paired_sums import shared
+from jobs.paired_sums import shared_under_one_class
 
 Ints = NDArray[np.int64]
 
@@ -44,9 +44,7 @@ class Said:
 
     def places(self, other: Said) -> tuple[Ints, Ints]:
         """Places, here and there, of the pictures that another audit has too, under the same class."""
-        own, there = shared(self.row, other.row)
-        same = self.label[own] == other.label[there]
-        return own[same], there[same]
+        return shared_under_one_class((self.row, self.label), (other.row, other.label))
 
 
 def said_by_class(classes: int, first: Ints, second: Ints, among: Ints | None = None) -> Ints:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 from jobs.audit_request import AuditRequest
@@ -56,21 +56,30 @@ def check_subjects(store: Store, settings: Settings, request: AuditRequest) -> B
     classifier = get_classifier(store, request.classifier)
     folders, outputs = dataset.class_names(bank.classes), classifier.spec.classes
     map_classes(bank, folders, outputs, request.class_map, request.classes)
-    _second_maps(store, bank, outputs, request)
-    second = [get_dataset(store, further).class_names(bank.classes) for further in request.further().values()]
-    check_mapped(request.class_map or {}, [folders, outputs, *second])
+    second = _second_folders(store, bank, request)
+    _second_maps(bank, second, outputs, request)
+    check_mapped(request.class_map or {}, [folders, outputs, *second.values()])
     return bank
 
 
-def _second_maps(store: Store, bank: Bank, outputs: Sequence[str], request: AuditRequest) -> dict[str, ClassMap]:
-    """The vocabularies of second data sets, by the measurement that asks for one. Raises as `check_subjects`."""
+def _second_folders(store: Store, bank: Bank, request: AuditRequest) -> Mapping[str, Sequence[str]]:
+    """Class names of second data sets, by the measurement that asks for one. Raises as `check_subjects`."""
     found = {}
     for name, identifier in request.further().items():
         try:
-            folders = get_dataset(store, identifier).class_names(bank.classes)
+            found[name] = get_dataset(store, identifier).class_names(bank.classes)
         except NotFound as error:
             remedy = "Upload it with `cuecheck dataset upload`, and name its id."
             raise NotFound(error.message, field=f"measurements.{name}.dataset", remedy=remedy) from error
+    return found
+
+
+def _second_maps(
+    bank: Bank, second: Mapping[str, Sequence[str]], outputs: Sequence[str], request: AuditRequest
+) -> dict[str, ClassMap]:
+    """Their vocabularies. Raises as `check_subjects`."""
+    found = {}
+    for name, folders in second.items():
         try:
             found[name] = map_classes(bank, folders, outputs, request.class_map, request.classes)
         except Invalid as error:
@@ -121,7 +130,7 @@ def open_subjects(
             classes=classes,
             pictures=get_pictures(store, dataset.id),
             provider=isolated.provider,
-            further=_second_maps(store, bank, classifier.spec.classes, request),
+            further=_second_maps(bank, _second_folders(store, bank, request), classifier.spec.classes, request),
             own=CORRECTED if isolated.spufix and not features else own_of(isolated),
         )
 

@@ -6,7 +6,7 @@ has 75 such pictures of each of 100 classes, against 50 validation pictures of t
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import ClassVar
 
 import numpy as np
@@ -19,7 +19,7 @@ from jobs import rows
 from jobs.figures import Estimate, average, difference, generator_of, less, percent, points, share
 from jobs.mean_changes import MeanChanges, Values
 from jobs.measurement import Change, Changes, Measurement, Parameters, Scope, Tally, changes_by_class
-from jobs.paired_sums import shared
+from jobs.paired_sums import shared_under_one_class
 from jobs.readings import Reading, flagged_in_words, in_order
 from jobs.said import READS, Said, said_by_class
 from jobs.sections import Entry, Metric, Section
@@ -191,7 +191,7 @@ class _TriggerChanges(Changes):
 class _RankChanges(Changes):
     """Of how pictures rank: no means over pictures, so the scores that both classifiers gave are kept, 8 bytes each."""
 
-    reads = (*READS, "log_odds")
+    reads = ("row", "class", "variant", "log_odds")
 
     def __init__(self, scopes: tuple[Scope, Scope]) -> None:
         self._scope = scopes[0]
@@ -200,32 +200,29 @@ class _RankChanges(Changes):
     def add(self, first: pa.Table, second: pa.Table) -> None:
         for place, variant in enumerate((rows.CLEAN, NAME)):
             tables = [table.filter(pc.equal(table["variant"], variant)) for table in (first, second)]
-            numbers = [table["row"].to_numpy() for table in tables]
-            labels = [table["class"].to_numpy().astype(np.int64) for table in tables]
-            at, other_at = shared(*numbers)
-            same = labels[0][at] == labels[1][other_at]
-            at, other_at = at[same], other_at[same]
-            own, other = (_codes(table["log_odds"].to_numpy()) for table in tables)
-            scores, label = own[at] * BINS + other[other_at], labels[0][at]
+            own, other = ((t["row"].to_numpy(), t["class"].to_numpy().astype(np.int64)) for t in tables)
+            at, other_at = shared_under_one_class(own, other)
+            of_first, of_second = (_codes(table["log_odds"].to_numpy()) for table in tables)
+            scores, label = of_first[at] * BINS + of_second[other_at], own[1][at]
             for c in np.unique(label).tolist():
                 self._scores.setdefault(c, ([], []))[place].append(scores[label == c])
 
     def found(self) -> Iterator[Change]:
-        of = [c for c in self._scope.classes if c in self._scores and self._scores[c][1]]
-        changed = {c: self._changed(c) for c in of}
+        changed = {c: self._changed(*self._scores[c], c) for c in self._scope.classes if self._has_cues(c)}
         for place, reading in enumerate((AVERAGE_PRECISION, AUROC)):
             own = {c: estimates[place] for c, estimates in changed.items()}
             yield from changes_by_class(self._scope.bank, reading.metric.name, own)
 
-    def _changed(self, c: int) -> tuple[Estimate, Estimate]:
+    def _has_cues(self, c: int) -> bool:
+        return c in self._scores and bool(self._scores[c][1])
+
+    def _changed(self, of_class: Sequence[Ints], alone: Sequence[Ints], c: int) -> tuple[Estimate, ...]:
         """Of average precision and of AUROC, from the same draws."""
-        parts = [np.concatenate(own) if own else np.empty(0, np.int64) for own in self._scores[c]]
-        n = min(part.size for part in parts)
-        if not n:
+        if not of_class:
             return NOTHING, NOTHING
-        pairs, place = np.unique(np.concatenate(parts), return_inverse=True)
-        positives = np.bincount(place[: parts[0].size], minlength=pairs.size)
-        negatives = np.bincount(place[parts[0].size :], minlength=pairs.size)
+        number, n = sum(map(len, of_class)), min(sum(map(len, own)) for own in (of_class, alone))
+        pairs, place = np.unique(np.concatenate([*of_class, *alone]), return_inverse=True)
+        positives, negatives = (np.bincount(own, minlength=pairs.size) for own in (place[:number], place[number:]))
         scores = np.stack([pairs // BINS, pairs % BINS], axis=1)
         generator = generator_of(self._scope.seed, NAME, "change", AUROC.metric.name, c)
         figures = average_precision_of_counts, auroc
@@ -235,12 +232,11 @@ class _RankChanges(Changes):
         ]
         own, other = (_counted(of_one, positives, negatives) for of_one in scores.T)
 
-        def estimate(place: int) -> Estimate:
-            value = float(figures[place](*own) - figures[place](*other))
-            together = np.concatenate([part[place] for part in draws])
+        def estimate(figure: Callable[..., NDArray[np.float64]], parts: Sequence[NDArray[np.float64]]) -> Estimate:
+            value, together = float(figure(*own) - figure(*other)), np.concatenate(parts)
             return Estimate(value, spanned(value, together), n, together, lowest=-np.inf)
 
-        return estimate(0), estimate(1)
+        return tuple(estimate(figure, parts) for figure, parts in zip(figures, zip(*draws, strict=True), strict=True))
 
 
 def _codes(log_odds: NDArray[np.float32]) -> Ints:
